@@ -1,0 +1,44 @@
+"""Plait: one description of an LLM machine, three views that agree: values, time, gates.
+
+>>> import plait
+>>> report = plait.simulate("llama-2-7b", "bitmod-lossy", phase="decode", context=256)  # doctest: +SKIP
+"""
+
+from pathlib import Path as _Path
+
+__version__ = "0.1.0"
+
+if not (_Path(__file__).parent / "models").is_dir():
+    raise ImportError(
+        "plait/models is not a folder: git wrote the links of this checkout as text files; "
+        "set core.symlinks to true and check out again, or install a wheel"
+    )
+
+_API = (
+    "agreement",
+    "area",
+    "cosimulate",
+    "execute",
+    "export",
+    "generate",
+    "load_accelerator",
+    "load_model",
+    "load_module",
+    "perplexity",
+    "quantize",
+    "simulate",
+)
+
+__all__ = ["__version__", *_API]
+
+
+def __getattr__(name: str) -> object:
+    if name in _API:
+        from plait import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'plait' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
