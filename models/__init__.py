@@ -5,4 +5,6 @@ plait.hwgen (gates).
 """
 
 if __name__ != "plait.models":  # a second import name would make a second copy of every module
-    raise ImportError("import plait.models, not models: the folder at the top is reached through plait")
+    raise ImportError(
+        "import plait.models, not models: the folder at the top is reached through plait"
+    )

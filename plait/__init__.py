@@ -1,7 +1,8 @@
 """Plait: one description of an LLM machine, three views that agree: values, time, gates.
 
 >>> import plait
->>> report = plait.simulate("llama-2-7b", "bitmod-lossy", phase="decode", context=256)  # doctest: +SKIP
+>>> plait.__version__
+'0.1.0'
 """
 
 from pathlib import Path as _Path
