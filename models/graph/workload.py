@@ -1,0 +1,221 @@
+"""A Workload: a Graph bound to a phase and sizes, one row an op.
+
+Takes a Graph, a phase, a batch, a context and number formats; gives the table that every cost
+model reads. Next: plait.sim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plait.errors import SpecError, unknown_name
+from plait.models.graph.assign import assign_formats
+from plait.models.graph.ops import Op
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plait.models.graph.graph import Graph
+    from plait.models.llm.config import LLMShape
+
+__all__ = ["PHASES", "Workload", "bind", "expected_experts"]
+
+PHASES = ("prefill", "decode")
+_LARGEST = 2**40  # more tokens than any machine holds: a typing mistake, not a size
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one step of a model asks of a machine.
+
+    Attributes:
+        model: the graph's name.
+        phase: "prefill" (all tokens of the prompt at once) or "decode" (one token a sequence).
+        batch: sequences.
+        query: tokens a sequence in this step: ``context`` in prefill, 1 in decode.
+        context: tokens attended to, the new ones included.
+        columns: name -> array [ops]; the columns are listed in `COLUMNS`.
+        shape: the decoder's shape if the graph is a regular decoder, else None.
+
+    >>> from plait.models.graph import Graph, Op
+    >>> graph = Graph("toy", (Op("lm_head", "linear", cin=8, cout=32, is_output=True),))
+    >>> graph.bind("decode", batch=4, context=16).table[["op", "tokens", "cin", "cout"]].values
+    array([['lm_head', 4.0, 8, 32]], dtype=object)
+    """
+
+    model: str
+    phase: str
+    batch: int
+    query: int
+    context: int
+    columns: Mapping[str, np.ndarray]
+    shape: LLMShape | None = None
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The columns as a DataFrame, one row an op (of ``count`` layers)."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.columns))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns["op"])
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    batch: int
+    query: int
+    context: int
+
+
+COLUMNS: dict[str, Callable[[Op, _Sizes], Any]] = {
+    "op": lambda op, s: op.path,
+    "kind": lambda op, s: op.kind,
+    "function": lambda op, s: op.function,
+    "count": lambda op, s: op.count,
+    "batch": lambda op, s: s.batch,
+    "query": lambda op, s: s.query,
+    "context": lambda op, s: s.context,
+    "tokens": lambda op, s: _tokens(op, s),
+    "cin": lambda op, s: op.cin,
+    "cout": lambda op, s: op.cout,
+    "heads": lambda op, s: op.heads,
+    "kv_heads": lambda op, s: op.kv_heads,
+    "head_dim": lambda op, s: op.head_dim,
+    "keys": lambda op, s: _keys(op, s),
+    "pairs": lambda op, s: _pairs(op, s),
+    "window": lambda op, s: op.window,
+    "elements": lambda op, s: _rows(op, s) * op.width,
+    "inputs": lambda op, s: op.operands,
+    "experts": lambda op, s: op.experts,
+    "experts_active": lambda op, s: op.experts_active,
+    "experts_touched": lambda op, s: _touched(op, s),
+    "kv_cout": lambda op, s: op.kv_cout,
+    "writes_kv": lambda op, s: op.kv_cout > 0,
+    "is_output": lambda op, s: op.is_output,
+    "has_bias": lambda op, s: op.has_bias,
+    "causal": lambda op, s: op.causal,
+    "parameters": lambda op, s: op.parameters,
+}
+"""Column -> its value for one execution of an op.
+
+Beyond the op's own fields:
+    tokens: rows of the matrix product, batch included; for ``experts`` the expected rows of each
+        expert that is touched.
+    keys: keys a sequence reads (attention); less than ``context`` under a window.
+    pairs: (query, key) pairs of one sequence and head, after causal mask and window (attention).
+    elements: numbers of the output (norm, activation, elementwise, rope, embedding, topk).
+    inputs: activation tensors read.
+    experts_touched: how many weight matrices this step reads: the expected number of distinct
+        experts for ``experts``, 1 for ``linear``, else 0. So multiply-adds of both kinds are
+        ``tokens * cin * cout * experts_touched``.
+    weight_bits, activation_bits, kv_bits: true storage bits a value, with the format's overhead;
+    weight_format, activation_format, kv_format, group_size: names, or '' where bits were given.
+"""
+
+
+def bind(
+    graph: Graph,
+    phase: str,
+    batch: int = 1,
+    context: int = 1024,
+    formats: object = None,
+    defaults: object = None,
+) -> Workload:
+    """Bind a graph to sizes and formats.
+
+    Args:
+        phase: "prefill" or "decode".
+        batch: sequences.
+        context: tokens attended to, the new one included; in prefill the prompt's length.
+        formats: see `plait.models.graph.assign.assign_formats`; wins over the formats that the
+            graph keeps.
+        defaults: the same, for what neither ``formats`` nor the graph states (a machine's preset);
+            what it leaves open is fp16.
+    """
+    if phase not in PHASES:
+        raise SpecError(unknown_name("phase", phase, PHASES), where="phase")
+    batch, context = _size("batch", batch), _size("context", context)
+    sizes = _Sizes(batch, context if phase == "prefill" else 1, context)
+    ops, assigned = assign_formats(graph, formats, defaults)
+    columns = {name: np.array([value(op, sizes) for op in ops]) for name, value in COLUMNS.items()}
+    columns["op"] = np.array([graph.display_name(op) for op in ops], dtype=object)
+    for name in ("kind", "function"):
+        columns[name] = columns[name].astype(object)
+    return Workload(
+        graph.name, phase, batch, sizes.query, context, columns | assigned, graph.shape
+    )
+
+
+def expected_experts(experts: int, active: int, tokens: float) -> float:
+    """Expected number of distinct experts that ``tokens`` rows touch.
+
+    Each row draws ``active`` of ``experts`` uniformly, rows are independent:
+    E * (1 - (1 - k/E)^tokens).
+
+    >>> expected_experts(8, 2, 1)
+    2.0
+    """
+    return experts * (1.0 - (1.0 - active / experts) ** tokens)
+
+
+def _size(name: str, value: object) -> int:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= _LARGEST:  # type: ignore[operator]
+        raise SpecError(f"{name} must be a whole number", where=name, got=value, expected="1 or more")
+    return int(value)  # type: ignore[call-overload]
+
+
+def _rows(op: Op, sizes: _Sizes) -> int:
+    rows = {
+        "tokens": sizes.batch * sizes.query,
+        "sequences": sizes.batch,
+        "positions": sizes.query,
+        "routed": sizes.batch * sizes.query * op.experts_active,
+        "once": 1,
+    }
+    return rows[op.rows]
+
+
+def _touched(op: Op, sizes: _Sizes) -> float:
+    if op.kind == "experts":
+        return expected_experts(op.experts, op.experts_active, sizes.batch * sizes.query)
+    return float(op.kind == "linear")
+
+
+def _tokens(op: Op, sizes: _Sizes) -> float:
+    if op.kind == "experts":
+        return sizes.batch * sizes.query * op.experts_active / _touched(op, sizes)
+    return float(_rows(op, sizes))
+
+
+def _keys(op: Op, sizes: _Sizes) -> int:
+    if op.kind != "attention":
+        return 0
+    return min(sizes.context, op.window + sizes.query - 1) if op.window else sizes.context
+
+
+def _pairs(op: Op, sizes: _Sizes) -> int:
+    """Sum over queries of the keys each sees.
+
+    Query i (0-based) of ``query`` sits at place context - query + i and sees the keys up to its
+    own place if causal, the last ``window`` of these if there is a window.
+    """
+    if op.kind != "attention":
+        return 0
+    if not op.causal:
+        return sizes.query * (min(sizes.context, op.window) if op.window else sizes.context)
+    first, last = sizes.context - sizes.query + 1, sizes.context
+    window = op.window or last
+    growing = max(0, min(last, window) - first + 1)  # queries that see fewer than window keys
+    return growing * (2 * first + growing - 1) // 2 + (sizes.query - growing) * window
