@@ -68,7 +68,8 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor, rotary_dim: int) -> Tensor:
 
     Channel i turns with channel i + rotary_dim / 2, Hugging Face's order.
     """
-    turned, rest = heads[..., :rotary_dim], heads[..., rotary_dim:]
-    first, second = turned.chunk(2, dim=-1)
-    turned = turned * cos + torch.cat((-second, first), dim=-1) * sin
-    return torch.cat((turned, rest), dim=-1) if rotary_dim < heads.shape[-1] else turned
+    if rotary_dim < heads.shape[-1]:
+        turned, rest = heads[..., :rotary_dim], heads[..., rotary_dim:]
+        return torch.cat((rotate(turned, cos, sin, rotary_dim), rest), dim=-1)
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cos + torch.cat((-second, first), dim=-1) * sin

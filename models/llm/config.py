@@ -25,7 +25,9 @@ NORMS = ("rms_norm", "layer_norm")
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
 POSITIONS = ("rope", "learned")
 _LARGEST_FILE = 1 << 20  # bytes; a shape is some twenty lines
-_LARGEST_SIZE = 1 << 24  # more layers, heads, tokens or channels than any LLM, less than an overflow
+_LARGEST_SIZE = (
+    1 << 24
+)  # more layers, heads, tokens or channels than any LLM, less than an overflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ past, on the meta device too. Module names follow Hugging Face's Llama for every
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -49,22 +50,22 @@ class Decoder(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        past_keys: list[Tensor] | None = None,
-        past_values: list[Tensor] | None = None,
+        past_keys: Sequence[Tensor] | Tensor | None = None,
+        past_values: Sequence[Tensor] | Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Run ``query`` new tokens after ``past`` earlier ones.
 
         Args:
             tokens: (batch, query) integers.
-            past_keys, past_values: one tensor a layer, (batch, kv_heads, past, head_dim); none
-                means past = 0.
+            past_keys, past_values: one tensor a layer, (batch, kv_heads, past, head_dim), in a
+                list or stacked; none means past = 0.
 
         Returns:
             Logits (batch, query, vocab), and the keys and values of past and new tokens, one
             tensor a layer, (batch, kv_heads, past + query, head_dim).
         """
         query = tokens.shape[1]
-        past = past_keys[0].shape[2] if past_keys else 0
+        past = 0 if past_keys is None else past_keys[0].shape[2]
         positions = torch.arange(past, past + query, device=tokens.device)
         hidden = self.embed_tokens(tokens)
         if self.shape.embedding_scale != 1:
@@ -77,29 +78,27 @@ class Decoder(nn.Module):
             angles = torch.cat((angles, angles), dim=-1)  # (query, rotary_dim)
             rotation = angles.cos(), angles.sin()
         mask = None  # the causal mask of a run without past needs no tensor
-        if past_keys:
+        if past_keys is not None:
             every = torch.arange(past + query, device=tokens.device)
             mask = every <= positions[:, None]  # (query, context); True is attended to
         keys, values = [], []
         for index, layer in enumerate(self.layers):
-            earlier = (past_keys[index], past_values[index]) if past_keys and past_values else None
+            earlier = None
+            if past_keys is not None and past_values is not None:
+                earlier = past_keys[index], past_values[index]
             hidden, key, value = layer(hidden, rotation, mask, earlier)
             keys.append(key)
             values.append(value)
         return self.lm_head(self.norm(hidden)), keys, values
 
-    def example_inputs(self, batch: int, query: int, past: int) -> tuple[object, ...]:
-        """Positional arguments of `forward` for tracing, on the module's own device."""
+    def example_inputs(self, batch: int, query: int, past: int) -> tuple[Tensor, ...]:
+        """Arguments of `forward` for tracing, on the module's own device; caches are stacked."""
         weight = self.embed_tokens.weight
         tokens = torch.zeros(batch, query, dtype=torch.long, device=weight.device)
         if not past:
             return (tokens,)
-        size = batch, self.shape.kv_heads, past, self.shape.head_dim
-        caches = [
-            [torch.zeros(size, dtype=weight.dtype, device=weight.device) for _ in self.layers]
-            for _ in range(2)
-        ]
-        return tokens, *caches
+        size = len(self.layers), batch, self.shape.kv_heads, past, self.shape.head_dim
+        return tokens, weight.new_zeros(size), weight.new_zeros(size)
 
 
 class DecoderLayer(nn.Module):
