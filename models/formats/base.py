@@ -1,0 +1,247 @@
+"""``Format``: one number format, the only definition that values, time and gates share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plait.errors import FormatError
+from plait.models.formats.packing import code_dtype, pack_codes, unpack_codes
+from plait.models.formats.terms import Terms, booth_terms, signed_binary_terms
+
+__all__ = ["Format", "Granularity", "ScaleRule"]
+
+Granularity = int | Literal["channel", "tensor"]
+ScaleRule = Literal[
+    "absmax_grid",  # max|w| / max|grid|, clamped to [1e-5, 1e4]
+    "absmax_integer",  # max|w| / (2^(b-1) - 1)
+    "affine",  # (max - min) / (2^b - 1) and a zero point
+    "absmean",  # max(mean|w|, 1e-5)
+    "outlier_search",  # three sigma, searched by squared error (OliVe)
+    "power_of_two",  # shared E8M0 exponent (MX)
+    "two_level",  # E4M3 a block, FP32 a tensor (NVFP4)
+    "none",  # the values themselves: fp16, bf16
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A number format: its codes, what each means, and how a group of weights is scaled to it.
+
+    Attributes:
+        name: registry name.
+        code_bits: width of one stored code.
+        table: [selectors, 2**code_bits] value of each code in grid units (a scale makes it a
+            weight); NaN where a code is never used, infinities where IEEE has them.
+        ties_even: a row of ``table`` each: midpoints go to the even code (True) or to the lower
+            neighbour (False).
+        scale_rule: how plait.models.quantize finds the scale of a group.
+        selector_bits: bits a group that choose the row of ``table``.
+        group_size: the block length that the format itself fixes, or None.
+        default_group_size: the group a user gets without asking.
+        block_scale_bits: bits of a block's own scale, if the format fixes them (MX, NVFP4).
+        tensor_scale_bits: bits of a further scale a tensor (NVFP4).
+        zero_bits: bits of a group's zero point.
+        term_form: how ``terms`` writes a value; None where no table of terms can.
+        keeps_minus_zero: small negative values encode to minus zero, as IEEE casts do.
+        summary: one line for listings.
+
+    >>> from plait.models.formats import get
+    >>> fp4 = get("fp4")
+    >>> fp4.encode([2.5, -12.0]).tolist(), fp4.decode([2, 15]).tolist()
+    ([2, 15], [2.0, -12.0])
+    """
+
+    name: str
+    code_bits: int
+    table: NDArray[np.float64] = field(compare=False, repr=False)
+    ties_even: tuple[bool, ...]
+    scale_rule: ScaleRule
+    summary: str = field(compare=False, repr=False)
+    selector_bits: int = 0
+    group_size: int | None = None
+    default_group_size: Granularity = 128
+    block_scale_bits: int = 0
+    tensor_scale_bits: int = 0
+    zero_bits: int = 0
+    term_form: Literal["booth", "signed_binary"] | None = None
+    keeps_minus_zero: bool = False
+
+    def __post_init__(self) -> None:
+        if self.table.shape != (len(self.ties_even), 1 << self.code_bits):
+            raise FormatError(
+                "a table of the wrong shape",
+                where=self.name,
+                got=self.table.shape,
+                expected=f"{(len(self.ties_even), 1 << self.code_bits)}",
+            )
+        self.table.setflags(write=False)
+
+    @property
+    def selectors(self) -> int:
+        """Rows of the table: the grids that a group (OliVe: a pair) can choose from."""
+        return int(self.table.shape[0])
+
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether a group has a zero point: weight = scale * (code - zero)."""
+        return self.zero_bits > 0
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a group has a scale at all."""
+        return self.scale_rule != "none"
+
+    @property
+    def bits(self) -> float:
+        """Bits a value with all overhead that the format itself fixes (mxfp4: 4.25)."""
+        return self.code_bits + self.block_scale_bits / (self.group_size or 1)
+
+    def bits_per_weight(
+        self,
+        group_size: Granularity | None,
+        channel: int,
+        scale_bits: int = 8,
+        outputs: int | None = None,
+    ) -> float:
+        """Bits a weight in memory: codes, scales, selectors and zero points.
+
+        Args:
+            group_size: weights a scale, "channel", "tensor", or None for the format's default.
+            channel: weights an output channel (its last group may be short).
+            scale_bits: bits of a group's scale; 8 or fewer means a second level, with one FP16
+                step a channel.
+            outputs: output channels; without it what is stored once a tensor is left out.
+
+        >>> from plait.models.formats import get
+        >>> get("bitmod4").bits_per_weight(128, 4096)  # 4 + (8 + 2)/128 + 16/4096
+        4.08203125
+        """
+        once = self.tensor_scale_bits / (channel * outputs) if outputs else 0.0
+        if not self.is_scaled:
+            return float(self.code_bits)
+        if self.group_size:
+            return (
+                self.code_bits
+                + self.block_scale_bits * -(-channel // self.group_size) / channel
+                + once
+            )
+        if group_size is None:
+            group_size = self.default_group_size
+        per_group = scale_bits + self.selector_bits + self.zero_bits
+        if group_size == "tensor":
+            return self.code_bits + (per_group / (channel * outputs) if outputs else 0.0)
+        groups = 1 if group_size == "channel" else -(-channel // group_size)
+        step = 16 if scale_bits <= 8 else 0
+        return self.code_bits + (groups * per_group + step) / channel
+
+    def grid(self, selector: int = 0) -> NDArray[np.float64]:
+        """The values of a row of the table, finite, sorted, each once."""
+        return _ladder(self, selector)[0]
+
+    def encode(self, values: ArrayLike, selector: int = 0) -> NDArray[np.unsignedinteger[Any]]:
+        """The code of the nearest value; beyond the ends the end itself.
+
+        Args:
+            values: numbers already divided by their scale; any shape, NaN and infinities refused.
+            selector: the row of the table.
+        """
+        numbers = np.asarray(values)
+        if numbers.dtype != np.float32:
+            numbers = numbers.astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise FormatError("only finite values have a code", where=self.name)
+        _, codes = _ladder(self, selector)
+        thresholds = self.thresholds(selector, numbers.dtype.type)
+        encoded = codes[np.searchsorted(thresholds, numbers, side="left")]
+        if self.keeps_minus_zero:
+            minus_zero = encoded.dtype.type(1 << (self.code_bits - 1))
+            encoded = np.where((encoded == 0) & np.signbit(numbers), minus_zero, encoded)
+        return encoded
+
+    def decode(self, codes: ArrayLike, selector: ArrayLike = 0) -> NDArray[np.float32]:
+        """The value of each code.
+
+        Args:
+            codes: integers of any shape.
+            selector: row of the table, one for all or an array that broadcasts against ``codes``.
+        """
+        indices = np.asarray(codes)
+        if indices.size and (indices.min() < 0 or int(indices.max()) >> self.code_bits):
+            raise FormatError(
+                "a code does not fit", where=self.name, expected=f"{self.code_bits} bits"
+            )
+        return self.table.astype(np.float32)[np.asarray(selector), indices]
+
+    def thresholds(self, selector: int = 0, dtype: type = np.float64) -> NDArray[Any]:
+        """Where the nearest value changes: the index into ``grid`` is the count of thresholds
+        below the number.
+
+        Midpoints; one whose tie goes up is moved to the next smaller number of ``dtype``, so that
+        one strict comparison serves both rules.
+        """
+        return _thresholds(self, selector, np.dtype(dtype).str)
+
+    @property
+    def term_count(self) -> int:
+        """Terms a value: cycles a weight in a bit-serial PE."""
+        return self.terms().count
+
+    def terms(self) -> Terms:
+        """Every code as signed powers of two; FormatError where the format has no such table."""
+        return _terms(self)
+
+    def pack(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Codes to bytes, in the order that ``packing`` states."""
+        return pack_codes(codes, self.code_bits)
+
+    def unpack(self, packed: NDArray[np.uint8], count: int) -> NDArray[np.unsignedinteger[Any]]:
+        """``count`` codes out of bytes, flat."""
+        return unpack_codes(packed, count, self.code_bits)
+
+
+@cache
+def _ladder(
+    fmt: Format, selector: int
+) -> tuple[NDArray[np.float64], NDArray[np.unsignedinteger[Any]]]:
+    """Sorted values and the code of each (the lowest, so that zero is plus zero)."""
+    if not 0 <= selector < fmt.selectors:
+        raise FormatError(
+            "no such selector", where=fmt.name, got=selector, expected=f"0 to {fmt.selectors - 1}"
+        )
+    row = fmt.table[selector]
+    usable = np.flatnonzero(np.isfinite(row))
+    grid, first = np.unique(row[usable] + 0.0, return_index=True)
+    codes = usable[first].astype(code_dtype(fmt.code_bits))
+    grid.setflags(write=False)
+    codes.setflags(write=False)
+    return grid, codes
+
+
+@cache
+def _thresholds(fmt: Format, selector: int, dtype: str) -> NDArray[Any]:
+    grid, codes = _ladder(fmt, selector)
+    midpoints = ((grid[:-1] + grid[1:]) / 2).astype(dtype)
+    if fmt.ties_even[selector]:
+        goes_up = codes[:-1] % 2 == 1
+        below = np.nextafter(midpoints, midpoints.dtype.type(-np.inf))
+        midpoints = np.where(goes_up, below, midpoints)
+    midpoints.setflags(write=False)
+    return midpoints
+
+
+@cache
+def _terms(fmt: Format) -> Terms:
+    if fmt.term_form == "booth":
+        return booth_terms(fmt.table, fmt.code_bits)
+    if fmt.term_form == "signed_binary":
+        return signed_binary_terms(fmt.table, fmt.code_bits)
+    raise FormatError(
+        "the format has no table of terms",
+        where=fmt.name,
+        expected="a symmetric format of at most 8 bits",
+    )

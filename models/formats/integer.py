@@ -1,0 +1,65 @@
+"""Integers of 2 to 8 bits, symmetric and with a zero point, and ternary.
+
+Code layout: symmetric = two's complement, with the most negative code unused, so that the grid is
+the same on both sides; asymmetric = unsigned, weight = scale * (code - zero); ternary = two's
+complement of 2 bits: 00 is 0, 01 is +1, 11 is -1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.models.formats.base import Format
+
+__all__ = ["FORMATS", "twos_complement"]
+
+_WIDTHS = range(2, 9)
+
+
+def twos_complement(bits: int) -> NDArray[np.float64]:
+    """[1, 2**bits] value of each code; NaN at the most negative one, which symmetry leaves out."""
+    codes = np.arange(1 << bits)
+    values = np.where(codes >> (bits - 1), codes - (1 << bits), codes).astype(np.float64)
+    values[1 << (bits - 1)] = np.nan
+    return values[np.newaxis]
+
+
+def _symmetric(bits: int) -> Format:
+    return Format(
+        name=f"int{bits}",
+        code_bits=bits,
+        table=twos_complement(bits),
+        ties_even=(True,),
+        scale_rule="absmax_integer",
+        term_form="booth",
+        summary=f"symmetric integers of {bits} bits",
+    )
+
+
+def _asymmetric(bits: int) -> Format:
+    return Format(
+        name=f"int{bits}-asym",
+        code_bits=bits,
+        table=np.arange(float(1 << bits))[np.newaxis],
+        ties_even=(True,),
+        scale_rule="affine",
+        zero_bits=bits,
+        summary=f"integers of {bits} bits with a zero point a group",
+    )
+
+
+FORMATS = (
+    *(_symmetric(bits) for bits in _WIDTHS),
+    *(_asymmetric(bits) for bits in _WIDTHS),
+    Format(
+        name="ternary",
+        code_bits=2,
+        table=twos_complement(2),
+        ties_even=(True,),
+        scale_rule="absmean",
+        default_group_size="tensor",
+        term_form="booth",
+        summary="-1, 0, +1 times the mean magnitude of the tensor",
+    ),
+)
