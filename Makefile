@@ -23,10 +23,10 @@ demo: $(STAMP)
 	$(BIN)/plait demo --output $(PAGE)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools $(ARGS)
 
 test-rtl: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m rtl $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m rtl $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,16 +1,42 @@
-"""Writing files so that they appear whole or not at all, with errors of one line."""
+"""Reading text, and writing files that appear whole or not at all; errors of one line."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from plait.errors import PlaitError
 
-__all__ = ["reason", "write_atomically"]
+__all__ = ["read_text", "reason", "write_atomically"]
+
+_LARGEST_TEXT_BYTES = 1 << 28
+
+
+def read_text(path: str | Path) -> str:
+    """Read a file of UTF-8 text, or the same gzipped (told by its first bytes)."""
+    source = str(path)
+    try:
+        with open(path, "rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
+            raw = file.read(_LARGEST_TEXT_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise PlaitError("a damaged or cut gzip file", where=source) from None
+    except OSError as error:
+        raise PlaitError(f"cannot be read: {reason(error)}", where=source) from None
+    except ValueError:  # an embedded null character
+        raise PlaitError("not a file name", got=source) from None
+    if len(raw) > _LARGEST_TEXT_BYTES:
+        raise PlaitError("too much text", where=source, expected="at most 256 MiB")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PlaitError("not text", where=source, expected="UTF-8") from None
 
 
 @contextmanager

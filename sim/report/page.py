@@ -74,7 +74,10 @@ def write_page(
         title=title or _title(reports),
         subtitle=subtitle or _subtitle(reports),
         document={
-            "reports": [_report(report) for report in reports],
+            "reports": [
+                _report(report, name)
+                for report, name in zip(reports, plot.labels(reports), strict=True)
+            ],
             "tables": [_table(table) for table in tables],
             "colours": _colours(reports),
         },
@@ -100,7 +103,7 @@ def _render(title: str, subtitle: str, document: dict[str, Any]) -> str:
     )
 
 
-def _report(report: Report) -> dict[str, Any]:
+def _report(report: Report, label: str) -> dict[str, Any]:
     table = report.table
     rows = table[[key for key in _ROW_KEYS if key in table]].to_dict("records")
     energy = [column for column in table if str(column).endswith("_pj")]
@@ -110,7 +113,7 @@ def _report(report: Report) -> dict[str, Any]:
             row["energy_pj"] = energy_pj
     memory = table.loc[table["bound"] == "memory", "seconds"].sum() / report.seconds
     return {
-        "label": plot.label(report),
+        "label": label,
         "fidelity": report.fidelity,
         "totals": report.totals,
         "rungs": [{"name": name, "seconds": seconds} for name, seconds in plot.causes(report)],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ __all__ = [
     "breakdown",
     "causes",
     "colour_of_cause",
-    "label",
+    "labels",
     "roofline",
 ]
 
@@ -64,12 +65,10 @@ def roofline(reports: Report | Sequence[Report]) -> Figure:
     figure, axes = _new_figure(width=7.0, height=4.6)
     for report in reports:
         _draw_ops(axes, report)
-    low, high = axes.get_xlim()
-    number = 0
-    for report in reports:
-        for roof in report.roofs:
-            _draw_roof(axes, roof, low, high, _LINES[number % len(_LINES)])
-            number += 1
+    roofs = [roof for report in reports for roof in report.roofs]
+    low, high = _span(reports, roofs)
+    for index, roof in enumerate(roofs):
+        _draw_roof(axes, roof, low, high, _LINES[index % len(_LINES)])
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     axes.set(xlabel="operations a byte", ylabel="operations a second")
     axes.grid(visible=True, which="major", alpha=0.3)
@@ -81,13 +80,13 @@ def breakdown(reports: Report | Sequence[Report]) -> Figure:
     """Draw one stacked bar of time by cause for each report, in seconds."""
     reports = _as_list(reports)
     figure, axes = _new_figure(width=7.0, height=1.6 + 0.45 * len(reports))
-    labels = [label(report) for report in reports]
+    names = labels(reports)
     left = np.zeros(len(reports))
     by_cause = [dict(causes(report)) for report in reports]
     for index, cause in enumerate(dict.fromkeys(name for one in by_cause for name in one)):
         seconds = np.array([one.get(cause, 0.0) for one in by_cause])
         colour = colour_of_cause(cause, index)
-        axes.barh(labels, seconds, left=left, label=cause.replace("_", " "), color=colour)
+        axes.barh(names, seconds, left=left, label=cause.replace("_", " "), color=colour)
         left += seconds
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
@@ -96,9 +95,19 @@ def breakdown(reports: Report | Sequence[Report]) -> Figure:
     return figure
 
 
-def label(report: Report) -> str:
-    """Name a report in a legend: model, machine, phase and sizes, as short as they are clear."""
-    return f"{report.model} · {report.accelerator} · {report.phase} {report.context}"
+def labels(reports: Sequence[Report]) -> list[str]:
+    """Name each report by its machine and by whatever else differs between them."""
+    parts = [
+        (report.accelerator, report.model, report.phase, *_sizes(report), report.fidelity)
+        for report in reports
+    ]
+    differs = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
+    keep = [index for index, differ in enumerate(differs) if differ or index == 0]
+    return [" · ".join(part[index] for index in keep) for part in parts]
+
+
+def _sizes(report: Report) -> tuple[str, str]:
+    return f"context {report.context}", f"batch {report.batch}"
 
 
 def causes(report: Report) -> list[tuple[str, float]]:
@@ -125,10 +134,20 @@ def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _draw_ops(axes: Axes, report: Report) -> None:
+def _drawable(report: Report) -> pd.DataFrame:
     table = report.table
-    drawn = table[(table["operations"] > 0) & (table["bytes"] > 0) & (table["seconds"] > 0)]
-    for kind, rows in drawn.groupby("kind", sort=False):
+    return table[(table["operations"] > 0) & (table["bytes"] > 0) & (table["seconds"] > 0)]
+
+
+def _span(reports: Sequence[Report], roofs: Sequence[Roof]) -> tuple[float, float]:
+    """Both ends of the axis of operations a byte: every mark and every ridge is inside."""
+    drawn = [table["operations"] / table["bytes"] for table in map(_drawable, reports)]
+    corners = np.concatenate([*drawn, [roof.ridge for roof in roofs]])
+    return (float(corners.min()) / 3, float(corners.max()) * 4) if corners.size else (0.1, 1000.0)
+
+
+def _draw_ops(axes: Axes, report: Report) -> None:
+    for kind, rows in _drawable(report).groupby("kind", sort=False):
         axes.scatter(
             rows["operations"] / rows["bytes"],
             rows["operations"] / rows["seconds"],
@@ -141,7 +160,7 @@ def _draw_ops(axes: Axes, report: Report) -> None:
 
 
 def _draw_roof(axes: Axes, roof: Roof, low: float, high: float, style: str) -> None:
-    ends = np.array([low, np.clip(roof.ridge, low, high), high])
+    ends = np.array([low, roof.ridge, high])
     height = np.minimum(ends * roof.bytes_per_s, roof.operations_per_s)
     axes.plot(ends, height, style, color="#555555", label=roof.name)
 

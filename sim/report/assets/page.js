@@ -96,13 +96,16 @@ function draw(id, traces, layout) {
   const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
   const narrow = byId(id).clientWidth < 560;
   const whole = {
-    paper_bgcolor: ground, plot_bgcolor: ground, font: { color: ink, family: "system-ui, sans-serif", size: narrow ? 11 : 13 },
+    paper_bgcolor: ground, plot_bgcolor: ground,
+    font: { color: ink, family: "system-ui, sans-serif", size: narrow ? 11 : 13 },
     margin: { l: 8, r: 8, t: 8, b: 8 }, hoverlabel: { namelength: -1 },
-    legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0, font: { size: narrow ? 10 : 12 } },
+    legend: {
+      orientation: "h", y: -0.22, yanchor: "top", x: 0, traceorder: "normal", font: { size: narrow ? 10 : 12 },
+    },
     ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
   Plotly.react(id, traces, whole, {
-    responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover",
+    responsive: true, displaylogo: false, displayModeBar: Boolean(layout.tools) && !narrow,
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
   });
 }
@@ -123,9 +126,10 @@ function drawComparison() {
   });
 }
 
+const ridge = (roof) => roof.operations_per_s / roof.bytes_per_s;
+
 function roofTrace(roof, index, low, high) {
-  const ridge = roof.operations_per_s / roof.bytes_per_s;
-  const ends = [Math.min(low, ridge / 2), ridge, Math.max(high, 4 * ridge)];
+  const ends = [low, ridge(roof), high];
   return {
     type: "scatter", mode: "lines", name: roof.name,
     x: ends, y: ends.map((i) => Math.min(i * roof.bytes_per_s, roof.operations_per_s)),
@@ -140,7 +144,8 @@ function drawRoofline() {
   const total = report.totals.seconds;
   const marks = report.rows.filter((r) => r.operations > 0 && r.bytes > 0 && r.seconds > 0);
   const intensity = marks.map((r) => r.operations / r.bytes);
-  const low = Math.min(...intensity) / 3, high = Math.max(...intensity) * 3;
+  const corners = [...intensity, ...report.roofs.map(ridge)];
+  const low = Math.min(...corners) / 3, high = Math.max(...corners) * 4;
   const kinds = [...new Set(marks.map((r) => r.kind))];
   const traces = report.roofs.map((roof, i) => roofTrace(roof, i, low, high));
   for (const kind of kinds) {
@@ -156,9 +161,11 @@ function drawRoofline() {
       hovertemplate: "%{text}<br>%{x:.3~g} OP/B, %{y:.3~s}OP/s<extra></extra>",
     });
   }
+  const log = { type: "log", exponentformat: "SI", dtick: 1 };
   draw("roofline-figure", traces, {
-    xaxis: { type: "log", title: { text: "operations a byte" }, exponentformat: "SI", nticks: 6 },
-    yaxis: { type: "log", title: { text: "operations a second" }, exponentformat: "SI", nticks: 6 },
+    tools: true, margin: { l: 8, r: 8, t: 30, b: 8 },
+    xaxis: { ...log, title: { text: "operations a byte" } },
+    yaxis: { ...log, title: { text: "operations a second" } },
   });
   const left = report.rows.length - marks.length;
   byId("roofline-note").textContent = "The size of a mark is its share of the time." +
@@ -200,7 +207,7 @@ function summaryColumns() {
   const fastest = Math.min(...reports.map((r) => r.totals.seconds));
   return kept([
     text("run", (r) => r.label), number("time", total("seconds"), "s"),
-    { label: "of the fastest", get: (r) => r.totals.seconds / fastest, show: (v) => `${v.toFixed(2)}\u00d7` },
+    { label: "of the fastest", get: (r) => (reports.length > 1 ? r.totals.seconds / fastest : null), show: (v) => `${v.toFixed(2)}\u00d7` },
     number("cycles", total("cycles")), number("energy", energy, "J"),
     number("operations", total("operations"), "OP"), number("bytes moved", total("bytes"), "B"),
     number("memory", total("memory_bytes"), "B"),

@@ -1,0 +1,92 @@
+"""Arguments and options that several commands share, and the reading of their syntaxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.errors import SpecError
+
+__all__ = ["Json", "Machine", "Model", "parse_formats", "parse_group", "parse_overrides"]
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name of `plait models`, a .pt2 file or a Hugging Face folder.",
+    ),
+]
+Machine = Annotated[
+    str, typer.Argument(metavar="MACHINE", help="A name of `plait machines` or a YAML file.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document and nothing else.")]
+Group = Annotated[
+    str,
+    typer.Option(
+        "--group",
+        metavar="N",
+        help="Weights that share one scale: a number, `channel` or `tensor`.",
+    ),
+]
+TextFile = Annotated[
+    Path,
+    typer.Option("--text", metavar="FILE", help="Plain text in UTF-8, or the same gzipped."),
+]
+
+
+def parse_formats(text: str | None) -> str | dict[str, str | float] | None:
+    """Read ``w4a16kv16`` or ``weight=bitmod4,kv=8``.
+
+    >>> parse_formats("weight=bitmod4,kv=8")
+    {'weight': 'bitmod4', 'kv': 8.0}
+    >>> parse_formats("w4a16kv16")
+    'w4a16kv16'
+    """
+    if text is None or "=" not in text:
+        return text
+    formats: dict[str, str | float] = {}
+    for part in text.split(","):
+        role, _, value = (word.strip() for word in part.partition("="))
+        if not role or not value or role in formats:
+            expected = "w4a16kv16, or weight=NAME,activation=NAME,kv=NAME"
+            raise SpecError("not formats", where="--formats", got=text, expected=expected)
+        formats[role] = _number(value)
+    return formats
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, str | float | int]:
+    """Read ``array.decode.rows=128`` of ``--set``.
+
+    >>> parse_overrides(["array.decode.rows=128", "clock_hz=2e9"])
+    {'array.decode.rows': 128, 'clock_hz': 2000000000.0}
+    """
+    overrides: dict[str, str | float | int] = {}
+    for pair in pairs:
+        key, _, value = (word.strip() for word in pair.partition("="))
+        if not key or not value:
+            raise SpecError("not an override", where="--set", got=pair, expected="KEY=VALUE")
+        overrides[key] = int(value) if value.isdecimal() else _number(value)
+    return overrides
+
+
+def parse_group(text: str) -> int | str:
+    """Read a number of weights, ``channel`` or ``tensor``.
+
+    >>> parse_group("64"), parse_group("channel")
+    (64, 'channel')
+    """
+    if text in ("channel", "tensor"):
+        return text
+    if not text.isdecimal() or not 1 <= int(text) <= 1 << 20:
+        expected = "a number of weights, channel or tensor"
+        raise SpecError("not a group size", where="--group", got=text, expected=expected)
+    return int(text)
+
+
+def _number(value: str) -> str | float:
+    try:
+        return float(value)
+    except ValueError:
+        return value

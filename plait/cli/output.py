@@ -1,0 +1,92 @@
+"""Showing results: one JSON document, or tables and lines for a reader."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["engineering", "line", "paragraph", "show_json", "table"]
+
+_WIDTH_WHEN_PIPED = 200  # nothing is cut or folded where a program reads
+_PREFIXES = (
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+)
+
+
+def show_json(document: Mapping[str, Any] | str) -> None:
+    """Write one JSON document, and nothing else, to standard output."""
+    if not isinstance(document, str):
+        document = json.dumps(document, indent=2, allow_nan=False, default=_plain)
+    sys.stdout.write(document.rstrip("\n") + "\n")
+
+
+def line(text: str = "") -> None:
+    """Write one line of text to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def paragraph(text: str) -> None:
+    """Write a sentence or more, wrapped at the terminal's width or at 100 columns."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    line(textwrap.fill(text, min(columns, 100)))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Write a table; numbers to the right, words to the left, folded in a narrow terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [list(row) for row in rows]
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED, highlight=False)
+    shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        right = bool(rows) and all(_is_number(row[index]) for row in rows)
+        shown.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(_text(value)) for value in row))
+    console.print(shown)
+
+
+def engineering(value: float, unit: str) -> str:
+    """Four digits and a prefix of the SI.
+
+    >>> engineering(81344464, "B"), engineering(0.0123, "s"), engineering(0, "J")
+    ('81.34 MB', '12.3 ms', '0 J')
+    """
+    if value == 0:
+        return f"0 {unit}"
+    scale, prefix = next((p for p in _PREFIXES if abs(value) >= p[0]), _PREFIXES[-1])
+    return f"{value / scale:.4g} {prefix}{unit}"
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is set to the right: a number, or text that begins like one."""
+    text = _text(value)
+    return not text or text[0].isdigit() or (text[0] in "-+." and text[1:2].isdigit())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> object:
+    if hasattr(value, "item"):  # a numpy scalar
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

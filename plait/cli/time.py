@@ -1,0 +1,114 @@
+"""Commands about time: simulate, machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plait import api
+from plait.cli.app import app
+from plait.cli.options import Json, Machine, Model, parse_formats, parse_overrides
+from plait.cli.output import engineering, line, show_json, table
+from plait.cli.progress import progress
+
+if TYPE_CHECKING:
+    from plait.sim.report.report import Report
+
+
+@app.command(
+    rich_help_panel="Time",
+    epilog="Example: plait simulate llama-2-7b bitmod-lossy --context 256 --fidelity published",
+)
+def simulate(
+    model: Model,
+    machine: Machine,
+    phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
+    context: Annotated[
+        int, typer.Option(metavar="N", help="Tokens attended to (decode), or of the prompt.")
+    ] = 256,
+    batch: Annotated[int, typer.Option(metavar="N", help="Sequences.")] = 1,
+    fidelity: Annotated[
+        str, typer.Option(metavar="F", help="published or closed_form.")
+    ] = "closed_form",
+    formats: Annotated[
+        str | None,
+        typer.Option(metavar="F", help="Such as w4a16kv16, or weight=bitmod4,kv=int8."),
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the machine; repeatable."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of ops as CSV.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one self-contained page.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Cycles, bytes and energy of a model on a machine."""
+    with progress(f"{model} on {machine}"):
+        described = api.load_accelerator(machine)
+        if override:
+            described = described.with_(**parse_overrides(override))
+        report = api.simulate(
+            model,
+            described,
+            phase=phase,
+            context=context,
+            batch=batch,
+            fidelity=fidelity,
+            formats=parse_formats(formats),
+        )
+        if csv:
+            report.to_csv(csv)
+        if html:
+            report.to_html(html)
+    if json:
+        show_json(report.to_json())
+    else:
+        _show(report)
+
+
+def _show(report: Report) -> None:
+    line(
+        f"{report.model} on {report.accelerator}: {report.phase}, context {report.context}, "
+        f"batch {report.batch}, {report.fidelity}"
+    )
+    totals = report.totals
+    columns = ["op", "kind", "count", "time", "share", "bound", "operations", "bytes"]
+    rows = [
+        (
+            row["op"],
+            row["kind"],
+            row["count"],
+            engineering(row["seconds"], "s"),
+            f"{row['seconds'] / report.seconds:.1%}",
+            row["bound"],
+            engineering(row["operations"], ""),
+            engineering(row["bytes"], "B"),
+        )
+        for row in report.table.to_dict("records")
+    ]
+    table(columns, rows)
+    if "cycles" in totals:
+        line(f"cycles      {totals['cycles']:,}")
+    line(f"time        {engineering(report.seconds, 's')}")
+    if "energy_pj" in totals:
+        line(f"energy      {engineering(totals['energy_pj']['total'] * 1e-12, 'J')}")
+    line(f"operations  {engineering(report.operations, 'OP')}")
+    line(f"bytes       {engineering(report.bytes, 'B')}")
+
+
+@app.command(rich_help_panel="Time", epilog="Example: plait machines --json")
+def machines(json: Json = False) -> None:
+    """The machines that are known by name."""
+    from plait.sim.spec import accelerator_names, load_accelerator
+
+    known = [load_accelerator(name) for name in accelerator_names()]
+    if json:
+        show_json({"machines": [machine.model_dump(mode="json") for machine in known]})
+    else:
+        table(["machine", "family"], [(machine.name, machine.family) for machine in known])

@@ -1,0 +1,177 @@
+"""The command line: statuses, one line an error, JSON alone on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from plait.cli import main
+from plait.cli.app import app
+
+COMMANDS = sorted(get_command(app).commands)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(list(arguments))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must fail as a user's mistake; give its one line."""
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_one_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, command, "--help")
+    assert (status, err) == (0, "")
+    assert out.count("Example: plait ") == 1
+    assert f"plait {command}" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, "plait 0.1.0\n", "")
+
+
+def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys)
+    assert status == 0
+    assert "simulate" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["simulat"], "simulate"),
+        (["simulate"], "MODEL"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--context", "many"], "--context"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--contxt", "3"], "--context"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--set", "rows"], "KEY=VALUE"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--set", "array.decode.row=3"], "rows"),
+        (["simulate", "llama-2-7b", "bitmod-lossi"], "bitmod-lossy"),
+        (["simulate", "llama-2-7b", "no-such.yaml"], "no-such.yaml: cannot be read"),
+        (["simulate", "llama-2-7", "bitmod-lossy"], "llama-2-7b"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--context", "0"], "context"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--context", str(10**30)], "context"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--batch", "-1"], "batch"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--phase", "decod"], "decode"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--fidelity", "publishd"], "published"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--formats", "weight=int44"], "int4"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--formats", "weight"], "weight"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--csv", "no/such/folder/a.csv"], "a.csv"),
+        (["simulate", "llama-2-7b", "bitmod-lossy", "--html", "no/such/folder/a.html"], "a.html"),
+        (["perplexity", "smollm2-135m", "--text", "no-such.txt"], "no-such.txt"),
+        (["formats", "extra"], "extra"),
+    ],
+)
+def test_mistakes_take_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("command", ["formats", "machines", "models"])
+def test_lists_as_json_and_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, command, "--json")
+    assert (status, err) == (0, "")
+    names = [entry["name"] for entry in json.loads(out)[command]]
+    assert len(set(names)) == len(names) > 10
+    status, out, err = run(capsys, command)
+    assert (status, err) == (0, "")
+    assert [name for name in names if name not in out] == []
+
+
+def test_simulate_gives_the_published_cycles_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "simulate llama-2-7b bitmod-lossy --phase decode --context 256"
+    status, out, err = run(capsys, *arguments.split(), "--fidelity", "published", "--json")
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert document["totals"]["cycles"] == 81344464
+    assert document["totals"]["cycles"] == sum(row["cycles"] for row in document["rows"])
+    assert (document["model"], document["accelerator"]) == ("llama-2-7b", "bitmod-lossy")
+
+
+def test_simulate_writes_csv_and_html(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv, html = tmp_path / "ops.csv", tmp_path / "page.html"
+    arguments = ["simulate", "smollm2-135m", "bitmod-lossy", "--csv", str(csv), "--html", str(html)]
+    status, out, err = run(capsys, *arguments)
+    assert (status, err) == (0, "")
+    assert "lm_head" in out
+    assert csv.read_text().startswith("op,")
+    assert "<title>smollm2-135m on bitmod-lossy</title>" in html.read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ops.csv", "page.html"]
+
+
+def test_override_changes_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["simulate", "smollm2-135m", "bitmod-lossy", "--json"]
+    slow = json.loads(run(capsys, *base)[1])["totals"]
+    fast = json.loads(run(capsys, *base, "--set", "clock_hz=2e9")[1])["totals"]
+    assert fast["cycles"] == slow["cycles"]
+    assert fast["seconds"] == pytest.approx(slow["seconds"] / 2)
+
+
+def plait(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("plait")
+    return subprocess.run(
+        [str(program), *arguments],
+        **{"capture_output": True, "text": True, "check": False, **options},
+    )
+
+
+def test_as_a_process_nothing_is_coloured_or_folded_when_piped() -> None:
+    done = plait("machines")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+
+
+def test_narrow_terminal() -> None:
+    done = plait("simulate", "--help", env={**os.environ, "COLUMNS": "40"})
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 40
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    program = Path(sys.executable).with_name("plait")
+    command = f"{program} models | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_a_full_disk_takes_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = plait("models", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: no space left on device\n"
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("plait.doctor.examine", interrupt)
+    assert run(capsys, "doctor") == (130, "", "error: interrupted\n")
+
+
+def test_doctor_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from plait.doctor import Check
+
+    check = Check("perl", "rtl", "starts Verilator", "", "install perl")
+    monkeypatch.setattr("plait.doctor.examine", lambda: [check])
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1
+    assert "missing: perl: install perl" in out

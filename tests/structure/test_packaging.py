@@ -1,0 +1,122 @@
+"""What is packed is what is tracked: links, packages, wheel and sdist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+ROOT = Path(__file__).resolve().parents[2]
+STRANDS = ("models", "sim", "hwgen", "rtl")
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def tracked(*folders: str) -> list[str]:
+    """Files of the repository under the given folders, as git lists them."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, check=False
+    )
+    if listing.returncode:
+        pytest.skip("the folder is no git repository, so there is no list to compare with")
+    return [name for name in listing.stdout.decode().split("\0") if name]
+
+
+@pytest.mark.parametrize("strand", STRANDS)
+def test_strand_is_a_relative_link_in_the_face(strand: str) -> None:
+    link = ROOT / "plait" / strand
+    assert link.is_symlink()
+    assert os.readlink(link) == f"../{strand}"
+
+
+def test_packages_are_the_folders_with_python_in_them() -> None:
+    packages = set(find_packages(str(ROOT), include=["plait*"]))
+    folders = {
+        "plait." + Path(name).parent.as_posix().replace("/", ".")
+        for name in tracked("models", "sim", "hwgen")
+        if name.endswith(".py")
+    }
+    assert folders | {"plait", "plait.cli"} == packages
+
+
+def test_every_data_suffix_is_packed() -> None:
+    patterns = CONFIGURATION["tool"]["setuptools"]["package-data"]["*"]
+    suffixes = {pattern.removeprefix("*") for pattern in patterns}
+    left_out = [
+        name
+        for name in tracked("plait", *STRANDS)
+        if not name.endswith((".py", *suffixes)) and not (ROOT / name).is_symlink()
+    ]
+    assert left_out == []
+
+
+def test_torch_is_pinned_and_no_index_is_named() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert "torch==2.13.0" in lines
+    pinned = re.compile(r"[\w.-]+==[\w.]+")
+    assert [line for line in lines if line[0] != "#" and not pinned.fullmatch(line)] == []
+
+
+def test_constraints_pin_every_dependency() -> None:
+    project = CONFIGURATION["project"]
+    asked = [*project["dependencies"]]
+    asked += [name for extra in project["optional-dependencies"].values() for name in extra]
+    names = {re.match(r"[\w.-]+", line)[0] for line in asked}  # type: ignore[index]
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    same = {name.lower().replace("_", "-") for name in pinned}
+    assert {name for name in names if name.lower().replace("_", "-") not in same} == set()
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist, and the wheel from that sdist."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return out
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_tracked_files(distributions: Path) -> None:
+    with zipfile.ZipFile(next(distributions.glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    here = {f"plait/{name}" for name in tracked(*STRANDS)} | {
+        name for name in tracked("plait") if not (ROOT / name).is_symlink()
+    }
+    assert packed == here
+
+
+@pytest.mark.slow
+def test_sdist_holds_the_tests_and_the_constraints(distributions: Path) -> None:
+    with tarfile.open(next(distributions.glob("*.tar.gz"))) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {*tracked("tests"), "constraints.txt", "Makefile", "CHANGELOG.md", "LICENSE"}
+    assert wanted - packed == set()
+
+
+@pytest.mark.slow
+def test_wheel_works_outside_the_repository(distributions: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(next(distributions.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "site")
+    code = (
+        "import plait; print(plait.__file__);"
+        "print(plait.simulate('llama-2-7b', 'bitmod-lossy', fidelity='published').cycles)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = str(tmp_path / "site/plait/__init__.py")
+    assert done.stdout.split() == [imported, "81344464"], done.stderr[-2000:]
