@@ -1,0 +1,16 @@
+"""Physical costs, one a file: takes arrays of sizes, gives arrays of energy, area and cycles.
+
+Next: plait.sim.families adds them up for a machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__all__ = ["area", "dram", "energy", "sram"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        return importlib.import_module(f"plait.sim.cost.{name}")
+    raise AttributeError(f"module 'plait.sim.cost' has no attribute {name!r}")

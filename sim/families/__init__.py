@@ -1,0 +1,28 @@
+"""Families of machines: takes a Workload and an Accelerator, gives a Breakdown of time by cause.
+
+Each family is one module of array functions, registered in `plait.sim.families.base`.
+Next: plait.sim.report, which turns a Breakdown into a Report.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_MODULES = ("bit_serial", "roofline", "systolic")
+_HOME = {
+    "Breakdown": "breakdown",
+    "cost": "base",
+    "family": "base",
+    "family_names": "base",
+    "fidelities": "base",
+}
+
+__all__ = [*_MODULES, *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"plait.sim.families.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"plait.sim.families.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'plait.sim.families' has no attribute {name!r}")

@@ -1,0 +1,284 @@
+"""Family bit_serial: bit-serial arrays (BitMoD) and the FP16, ANT and OliVe arrays beside them.
+
+Two fidelities, one shape of arithmetic: a function of a multiplication's sizes and a machine's
+parameters gives whole numbers (`published_matmul`, `matmul_cycles`); here they are applied to all
+operations of a workload and to one machine (`FIDELITIES`) or to many at once (`totals`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import SpecError, unknown_name
+from plait.sim.cost import dram, energy, sram
+from plait.sim.families.bit_serial_cycles import MatmulCycles, matmul_cycles
+from plait.sim.families.bit_serial_ops import Design, Matmuls
+from plait.sim.families.bit_serial_published import PublishedMatmul, published_matmul
+from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
+
+if TYPE_CHECKING:
+    from plait.models.graph.workload import Workload
+    from plait.sim.spec.bit_serial import BitSerial
+
+__all__ = ["FIDELITIES", "Design", "Matmuls", "cycles", "totals"]
+
+_PASSES = {  # how often the vector unit goes over the elements of an op
+    "norm": 2,  # mean square, then scaling
+    "attention": 3,  # softmax: maximum, exponential and sum, division
+    "activation": 1,
+    "elementwise": 1,
+    "rope": 1,
+    "topk": 2,
+}
+
+
+class _Model(NamedTuple):
+    """One fidelity's arithmetic: the function, its ladder and how it sees a batch."""
+
+    function: Callable[..., tuple[Any, ...]]
+    fields: tuple[str, ...]
+    rungs: tuple[str, ...]
+    by_sequence: bool
+
+    def field(self, name: str) -> int:
+        return self.fields.index(name)
+
+
+def _model(function: Callable[..., Any], result: Any, by_sequence: bool) -> _Model:
+    fields = result._fields
+    return _Model(function, fields, fields[: fields.index("busy_cycles")], by_sequence)
+
+
+_MODELS = {
+    "published": _model(published_matmul, PublishedMatmul, by_sequence=True),
+    "closed_form": _model(matmul_cycles, MatmulCycles, by_sequence=False),
+}
+
+
+def cycles(matmuls: Matmuls, design: Design, fidelity: str = "closed_form") -> NDArray[np.int64]:
+    """Count the cycles of a step's multiplications on many designs at once.
+
+    Args:
+        matmuls: `matmuls_of` a workload, for this fidelity.
+        design: parameters, arrays [designs].
+        fidelity: published or closed_form.
+
+    Returns:
+        Cycles, [designs].
+    """
+    model = _named(fidelity)
+    sums = _sums(model, matmuls, design)
+    return sums[: len(model.rungs)].sum(axis=0)
+
+
+def totals(
+    matmuls: Matmuls, design: Design, fidelity: str = "closed_form"
+) -> dict[str, NDArray[Any]]:
+    """Cost a step's multiplications on many designs at once; arguments as in `cycles`.
+
+    Returns:
+        cycles, seconds, energy_joules, bytes, area_mm2 and is_memory_bound (more cycles wait for
+        memory than the array is busy), each [designs].
+    """
+    model = _named(fidelity)
+    sums = _sums(model, matmuls, design)
+    named = dict(zip(model.fields, sums, strict=True))
+    total = sums[: len(model.rungs)].sum(axis=0)
+    buffers = _buffers(matmuls, design)
+    pj = _energy_pj(named, design, buffers)
+    moved = named["weight_bits_moved"] + named["activation_bits_moved"]
+    return {
+        "cycles": total,
+        "seconds": total / design.clock_hz,
+        "energy_joules": sum(pj.values()) * 1e-12,  # type: ignore[dict-item]
+        "bytes": moved // 8,
+        "area_mm2": design.pes * design.pe_area_um2 * 1e-6 + buffers.area_mm2,
+        "is_memory_bound": named["memory_cycles"] > named["busy_cycles"],
+    }
+
+
+def matmuls_of(workload: Workload, fidelity: str = "closed_form") -> Matmuls:
+    """Collect the multiplications of a workload as this fidelity runs them."""
+    return Matmuls.of(workload, by_sequence=_named(fidelity).by_sequence)
+
+
+def _named(fidelity: str) -> _Model:
+    if fidelity not in _MODELS:
+        raise SpecError(unknown_name("fidelity", fidelity, _MODELS), where="fidelity")
+    return _MODELS[fidelity]
+
+
+# --- the arithmetic on many designs ---------------------------------------------------------
+
+_DESIGN_ARGUMENTS = (
+    "port_bits", "weight_buffer_bytes", "activation_buffer_bytes", "scale_buffer_bytes",
+    "write_port_bits", "scale_bits",
+)  # fmt: skip
+_MATMUL_ARGUMENTS = (
+    "inputs", "outputs", "tokens", "batch", "weight_bits", "code_bits", "group_size",
+    "activation_bits", "own_weights",
+)  # fmt: skip
+_CHUNK = 8192  # designs whose intermediate arrays stay in the cache
+
+
+def _arguments(matmuls: Matmuls, design: Design) -> list[NDArray[Any]]:
+    """The arguments of a model's function, operations as [matmuls, 1]."""
+    terms = matmuls.terms if design.is_serial else np.ones_like(matmuls.terms)
+    return [
+        *(getattr(design, name) for name in ("rows", "columns", "lanes")),
+        terms[:, None],
+        *(getattr(design, name) for name in _DESIGN_ARGUMENTS),
+        *(getattr(matmuls, name)[:, None] for name in _MATMUL_ARGUMENTS),
+    ]
+
+
+def _sums(model: _Model, matmuls: Matmuls, design: Design) -> NDArray[np.int64]:
+    """Every field of the model summed over the multiplications: [fields, designs]."""
+    matmuls = matmuls.merged()
+    arguments = _arguments(matmuls, design)
+    parts = []
+    for start in range(0, len(design), _CHUNK):
+        chunk = [a[start : start + _CHUNK] if a.ndim == 1 else a for a in arguments]
+        fields = np.broadcast_arrays(*model.function(*chunk))
+        parts.append(np.stack([matmuls.count @ field for field in fields]))
+    return np.concatenate(parts, axis=1)
+
+
+# --- one machine, op by op --------------------------------------------------------------------
+
+
+def _cost(fidelity: str, workload: Workload, machine: BitSerial) -> Breakdown:
+    model = _MODELS[fidelity]
+    matmuls = matmuls_of(workload, fidelity)
+    design = Design.of(machine, workload.phase)  # type: ignore[arg-type]
+    rows = len(workload)
+    fields = np.broadcast_arrays(*model.function(*_arguments(matmuls, design)))
+    by_row = {
+        name: matmuls.sum_by_row(matmuls.count * values[:, 0], rows)
+        for name, values in zip(model.fields, fields, strict=True)
+    }
+    rungs = {name: by_row[name] for name in model.rungs}
+    operations = matmuls.sum_by_row(matmuls.operations, rows)
+    if fidelity == "closed_form" and machine.vector.lanes:
+        rungs["vector"] = _vector_cycles(workload, machine.vector.lanes)
+    return Breakdown(
+        unit="cycles",
+        rungs=rungs,
+        bound=_bound(by_row, rungs),
+        columns={
+            "operations": operations,
+            "compute_cycles": by_row["busy_cycles"],
+            "dram_cycles": by_row["memory_cycles"],
+            **_bytes(workload, by_row),
+            **_energy_columns(by_row, matmuls, design),
+        },
+        totals={"memory_bytes": weight_and_kv_bytes(workload)},
+        clock_hz=machine.clock_hz,
+        roofs=_roofs(matmuls, design, machine),
+    )
+
+
+def _bytes(workload: Workload, by_row: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Bytes through the port; what an attention streams as weights are keys and values."""
+    is_attention = workload.columns["kind"] == "attention"
+    streamed = by_row["weight_bits_moved"] // 8
+    return {
+        "weight_bytes": np.where(is_attention, 0, streamed),
+        "activation_bytes": by_row["activation_bits_moved"] // 8,
+        "kv_bytes": np.where(is_attention, streamed, 0),
+    }
+
+
+def _bound(by_row: Mapping[str, NDArray[Any]], rungs: Mapping[str, Any]) -> NDArray[np.object_]:
+    memory = by_row["memory_cycles"] > by_row["busy_cycles"]
+    takes_time = sum(rungs.values()) > 0
+    return np.where(takes_time, np.where(memory, "memory", "compute"), "").astype(object)
+
+
+def _vector_cycles(workload: Workload, lanes: int) -> NDArray[np.int64]:
+    """Cycles of softmax, norms, activation functions, additions and rotary embedding."""
+    c = workload.columns
+    passes = np.array([_PASSES.get(kind, 0) for kind in c["kind"]])
+    scores = workload.batch * c["heads"] * c["pairs"]
+    elements = np.where(c["kind"] == "attention", scores, c["elements"])
+    return (passes * -(-elements // lanes) * c["count"]).astype(np.int64)
+
+
+def _roofs(
+    matmuls: Matmuls, design: Design, machine: BitSerial
+) -> tuple[tuple[str, float, float], ...]:
+    """The array's peak at the weights' most common number of terms, and the port."""
+    linear = matmuls.is_linear if matmuls.is_linear.any() else np.ones_like(matmuls.is_linear)
+    terms = int(np.bincount(matmuls.terms[linear]).argmax()) if design.is_serial else 1
+    peak = 2 * int(design.pes[0]) * int(design.lanes[0]) * machine.clock_hz / terms
+    label = f"{machine.name}, {terms} terms a weight" if design.is_serial else machine.name
+    return ((label, peak, machine.dram.port_bits_per_cycle / 8 * machine.clock_hz),)
+
+
+# --- energy and area ----------------------------------------------------------------------------
+
+
+class _BufferCosts(NamedTuple):
+    weights: sram.BufferCost
+    activations: sram.BufferCost
+
+    @property
+    def area_mm2(self) -> NDArray[np.float64]:
+        return self.weights.area_mm2 + self.activations.area_mm2
+
+
+def _buffers(matmuls: Matmuls, design: Design) -> _BufferCosts:
+    """Cost both buffers; a word of the weight buffer has a power of two of bits a weight.
+
+    A serial PE reads half of a weight's bits a lane and step (two bits a term, and its terms come
+    one by one), as the published simulator sizes its buffers.
+    """
+    per_pe = design.lanes / 2 if design.is_serial else design.lanes
+
+    def cost(capacity: NDArray[Any], side: NDArray[Any], bits: float) -> sram.BufferCost:
+        row_bits = side * per_pe * bits
+        return sram.buffer_cost(
+            design.node_nm, capacity, row_bits, design.banks, design.write_port_bits
+        )
+
+    widest = float(matmuls.weight_bits[matmuls.is_linear].max(initial=1.0))
+    stored_bits = float(2 ** np.ceil(np.log2(widest)))
+    activation_bits = float(matmuls.activation_bits.max(initial=1.0))
+    return _BufferCosts(
+        cost(design.weight_buffer_bytes, design.rows, stored_bits),
+        cost(design.activation_buffer_bytes, design.columns, activation_bits),
+    )
+
+
+def _energy_pj(
+    counted: Mapping[str, NDArray[Any]], design: Design, buffers: _BufferCosts
+) -> dict[str, NDArray[np.float64]]:
+    """Energy by part, from counted events; `counted` holds [designs] or [rows] of one design."""
+    reads = buffers.weights.read_pj + buffers.activations.read_pj
+    moved = counted["weight_bits_moved"] + counted["activation_bits_moved"]
+    return {
+        "pe": energy.pe_array_pj(
+            counted["busy_cycles"], design.pes, design.pe_energy_pj, design.layout_energy_factor
+        ),
+        "sram_read": counted["steps"] * reads,
+        "sram_write": counted["weight_writes"] * buffers.weights.write_pj
+        + counted["activation_writes"] * buffers.activations.write_pj,
+        "dram": dram.access_energy_pj(moved, design.access_pj, design.access_bits),
+    }
+
+
+def _energy_columns(
+    by_row: Mapping[str, NDArray[Any]], matmuls: Matmuls, design: Design
+) -> dict[str, NDArray[np.float64]]:
+    parts = _energy_pj(by_row, design, _buffers(matmuls, design))
+    return {f"{name}_pj": values for name, values in parts.items()}
+
+
+FIDELITIES: Mapping[str, Callable[[Workload, Any], Breakdown]] = {
+    name: functools.partial(_cost, name) for name in _MODELS
+}

@@ -1,0 +1,257 @@
+"""Workload -> matrix multiplications of a bit-serial array, and machine -> design parameters.
+
+An attention op becomes two multiplications a KV head, with the keys and values as weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plait.errors import FormatError, SpecError
+
+if TYPE_CHECKING:
+    from plait.models.graph.workload import Workload
+    from plait.sim.spec.base import Phase
+    from plait.sim.spec.bit_serial import BitSerial
+
+__all__ = ["Design", "Matmuls"]
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Matmuls:
+    """Matrix multiplications, one an entry; every array is [matmuls].
+
+    Attributes:
+        row: which op of the workload it belongs to.
+        count: how often it runs in the step.
+        inputs, outputs, tokens: of one multiplication.
+        batch: independent multiplications of these sizes.
+        weight_bits, activation_bits: stored bits a value, scales included.
+        code_bits: bits of a weight's code alone.
+        group_size: weights that share a scale.
+        terms: cycles a bit-serial PE takes for one weight.
+        own_weights: each of the `batch` multiplications reads its own weights.
+        is_linear: the weights are the model's, not keys or values.
+    """
+
+    row: Integers
+    count: Integers
+    inputs: Integers
+    outputs: Integers
+    tokens: Integers
+    batch: Integers
+    weight_bits: Floats
+    code_bits: Integers
+    group_size: Integers
+    activation_bits: Floats
+    terms: Integers
+    own_weights: NDArray[np.bool_]
+    is_linear: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, workload: Workload, by_sequence: bool, group_size: int = 128) -> Matmuls:
+        """Collect the multiplications of a step.
+
+        Args:
+            group_size: weights that share a scale, where the workload does not say.
+            by_sequence: in prefill, run each sequence by itself (the published simulator) rather
+                than all tokens of the batch as one multiplication.
+        """
+        c = workload.columns
+        linear = np.flatnonzero(np.isin(c["kind"], ("linear", "experts")))
+        attention = np.flatnonzero(c["kind"] == "attention")
+        parts = [
+            _linears(workload, linear, by_sequence, group_size),
+            _attention(workload, attention, group_size, keys_out=True),
+            _attention(workload, attention, group_size, keys_out=False),
+        ]
+        order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{n: np.concatenate([part[n] for part in parts])[order] for n in names})
+
+    @property
+    def operations(self) -> Integers:
+        """Multiply-adds times two, of every repetition."""
+        return 2 * self.count * self.batch * self.inputs * self.outputs * self.tokens
+
+    def sum_by_row(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
+        """Add [matmuls] up to [rows of the workload]."""
+        total = np.zeros(rows, dtype=values.dtype)
+        np.add.at(total, self.row, values)
+        return total
+
+    def merged(self) -> Matmuls:
+        """Keep equal multiplications once, their counts added; ``row`` is that of the first."""
+        same = [f.name for f in dataclasses.fields(self) if f.name not in ("row", "count")]
+        keys = np.stack([getattr(self, name).astype(np.float64) for name in same], axis=1)
+        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        kept = {f.name: getattr(self, f.name)[first] for f in dataclasses.fields(self)}
+        kept["count"] = np.bincount(group.ravel(), weights=self.count).astype(np.int64)
+        return Matmuls(**kept)
+
+
+def _linears(
+    workload: Workload, row: Integers, by_sequence: bool, group_size: int
+) -> dict[str, NDArray[Any]]:
+    c = {name: column[row] for name, column in workload.columns.items()}
+    experts = c["kind"] == "experts"
+    sequences = workload.batch if by_sequence and workload.phase == "prefill" else 1
+    # Expected figures of a mixture of experts are rounded up: hardware runs whole experts.
+    tokens = np.where(experts, np.ceil(c["tokens"]), workload.batch * workload.query // sequences)
+    batch = np.where(experts, np.ceil(c["experts_touched"]), sequences)
+    bits = c["weight_bits"].astype(np.float64)
+    return {
+        "row": row,
+        "count": c["count"].astype(np.int64),
+        "inputs": c["cin"].astype(np.int64),
+        "outputs": c["cout"].astype(np.int64),
+        "tokens": tokens.astype(np.int64),
+        "batch": batch.astype(np.int64),
+        **_weights(c["weight_format"], bits),
+        "group_size": np.where(c["group_size"] > 0, c["group_size"], group_size),
+        "activation_bits": c["activation_bits"].astype(np.float64),
+        "own_weights": experts,
+        "is_linear": np.ones(len(row), dtype=bool),
+    }
+
+
+def _attention(
+    workload: Workload, row: Integers, group_size: int, keys_out: bool
+) -> dict[str, NDArray[Any]]:
+    """Scores (head_dim -> keys) or their product with the values (keys -> head_dim)."""
+    c = {name: column[row] for name, column in workload.columns.items()}
+    head_dim, keys = c["head_dim"].astype(np.int64), c["keys"].astype(np.int64)
+    bits = c["kv_bits"].astype(np.float64)
+    return {
+        "row": row,
+        "count": c["count"].astype(np.int64),
+        "inputs": head_dim if keys_out else keys,
+        "outputs": keys if keys_out else head_dim,
+        "tokens": (c["heads"] // np.maximum(c["kv_heads"], 1) * workload.query).astype(np.int64),
+        "batch": (workload.batch * c["kv_heads"]).astype(np.int64),
+        **_weights(c["kv_format"], bits),
+        "group_size": np.full(len(row), group_size, dtype=np.int64),
+        "activation_bits": c["activation_bits"].astype(np.float64),
+        "own_weights": np.ones(len(row), dtype=bool),
+        "is_linear": np.zeros(len(row), dtype=bool),
+    }
+
+
+def _weights(formats: NDArray[np.object_], bits: Floats) -> dict[str, NDArray[Any]]:
+    """Stored bits, code bits and terms of weights."""
+    pairs = [_code_bits_and_terms(name, b) for name, b in zip(formats, bits, strict=True)]
+    code_bits, terms = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return {"weight_bits": bits, "code_bits": code_bits, "terms": terms}
+
+
+def _code_bits_and_terms(name: str, bits: float) -> tuple[int, int]:
+    """A format's own; bare bits, and formats without a table of terms (fp16, asymmetric integers),
+    are charged a term for every two bits, as the published simulator charges everything."""
+    from plait.models.formats import get
+
+    if not name:
+        return int(bits), -(-int(bits) // 2)
+    found = get(name)
+    try:
+        return found.code_bits, found.term_count
+    except FormatError:
+        return found.code_bits, -(-found.code_bits // 2)
+
+
+# design parameter -> key of the description; {phase} is decode or prefill
+_KEYS = {
+    "rows": "array.{phase}.rows",
+    "columns": "array.{phase}.columns",
+    "lanes": "pe.lanes",
+    "scale_bits": "pe.scale_bits",
+    "pe_energy_pj": "pe.energy_pj",
+    "pe_area_um2": "pe.area_um2",
+    "weight_buffer_bytes": "buffers.weight_bytes",
+    "activation_buffer_bytes": "buffers.activation_bytes",
+    "scale_buffer_bytes": "buffers.scale_bytes",
+    "banks": "buffers.banks",
+    "write_port_bits": "buffers.write_port_bits",
+    "port_bits": "dram.port_bits_per_cycle",
+    "access_pj": "dram.energy_pj_per_access",
+    "access_bits": "dram.access_bits",
+    "layout_energy_factor": "technology.layout_energy_factor",
+    "vector_lanes": "vector.lanes",
+    "clock_hz": "clock_hz",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Parameters of one machine, or of many at once: every array is [designs].
+
+    >>> from plait.sim.spec import load_accelerator
+    >>> machine = load_accelerator("bitmod-lossy")
+    >>> len(Design.of(machine, "decode", **{"array.decode.rows": [8, 16, 32]}))
+    3
+    """
+
+    rows: Integers
+    columns: Integers
+    lanes: Integers
+    scale_bits: Integers
+    pe_energy_pj: Floats
+    pe_area_um2: Floats
+    weight_buffer_bytes: Integers
+    activation_buffer_bytes: Integers
+    scale_buffer_bytes: Integers
+    banks: Integers
+    write_port_bits: Integers
+    port_bits: Integers
+    access_pj: Floats
+    access_bits: Integers
+    layout_energy_factor: Floats
+    vector_lanes: Integers
+    clock_hz: Floats
+    is_serial: bool
+    node_nm: int
+
+    @classmethod
+    def of(cls, machine: BitSerial, phase: Phase, **varied: ArrayLike) -> Design:
+        """Take a machine's parameters, some replaced by arrays of one length.
+
+        Args:
+            varied: values by dotted key of the description; the caller has checked their bounds.
+        """
+        known = {key.format(phase=phase): name for name, key in _KEYS.items()}
+        unknown = [key for key in varied if key not in known]
+        if unknown:
+            raise SpecError("cannot be varied as an array", where=unknown[0],
+                            expected="one of " + ", ".join(known))  # fmt: skip
+        given = {known[key]: np.atleast_1d(np.asarray(value)) for key, value in varied.items()}
+        length = max((len(value) for value in given.values()), default=1)
+        values: dict[str, Any] = {}
+        for key, name in known.items():
+            value = given.get(name, _leaf(machine, key))
+            values[name] = np.broadcast_to(value, (length,))
+        return cls(
+            **values, is_serial=machine.pe.kind == "bit_serial", node_nm=machine.technology.node_nm
+        )
+
+    def __len__(self) -> int:
+        """Return the number of designs."""
+        return len(self.rows)
+
+    @property
+    def pes(self) -> Integers:
+        """Number of PEs."""
+        return self.rows * self.columns
+
+
+def _leaf(machine: BitSerial, key: str) -> Any:
+    value: Any = machine
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
