@@ -1,0 +1,29 @@
+"""Quantising weights.
+
+Takes a matrix or a PyTorch module and a Format, gives a QuantizedTensor or a module of
+QuantizedLinear. Next: plait.models.graph (export), plait.models.golden and plait.hwgen.
+"""
+
+from importlib import import_module
+
+_LAZY = {
+    "PerChannel": "granularity",
+    "PerGroup": "granularity",
+    "PerTensor": "granularity",
+    "QuantizedTensor": "tensor",
+    "candidate_errors": "rtn",
+    "load_tensors": "storage",
+    "method_names": "methods",
+    "perplexity": "metrics",
+    "quantize": "methods",
+    "quantize_array": "rtn",
+    "save_tensors": "storage",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,165 @@
+"""Quantised tensors in a safetensors file, codes packed in the bit order of formats.packing.
+
+Entries are named ``<tensor>.<part>``; the header's metadata holds, a tensor each, one JSON object
+with its format, shape and group size under the tensor's name, and says ``"writer": "plait"``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import FormatError, PlaitError
+from plait.files import write_atomically
+from plait.models import formats
+from plait.models.formats import Format, pack_codes, unpack_codes
+from plait.models.quantize.scales import block_scales
+from plait.models.quantize.tensor import QuantizedTensor
+
+__all__ = ["load_tensors", "save_tensors"]
+
+_WRITER = "plait"
+_EXTRA = "extra."
+_MOST_WEIGHTS = 1 << 40
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, QuantizedTensor]) -> None:
+    """Write tensors by name; the file appears whole or not at all."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, NDArray[Any]] = {}
+    metadata = {"writer": _WRITER}
+    for name, tensor in tensors.items():
+        metadata[name] = json.dumps(_header(tensor))
+        for part, array in _parts(tensor).items():
+            arrays[f"{name}.{part}"] = np.ascontiguousarray(array)
+    with write_atomically(path) as temporary:
+        save_file(arrays, temporary, metadata=metadata)
+
+
+def load_tensors(path: str | Path) -> dict[str, QuantizedTensor]:
+    """Read what ``save_tensors`` wrote; FormatError in one line for any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise FormatError("no such file", where=str(path)) from None
+    except (OSError, SafetensorError) as error:
+        raise FormatError(
+            f"not a whole safetensors file: {str(error).splitlines()[0]}", where=str(path)
+        ) from error
+    if metadata.get("writer") != _WRITER:
+        raise FormatError(
+            "not a file of quantised tensors", where=str(path), expected="one that plait wrote"
+        )
+    names = [name for name in metadata if name != "writer"]
+    return {name: _read(path, name, metadata[name], arrays) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    format: Format
+    outputs: int
+    inputs: int
+    group_size: int
+    per_tensor: bool
+
+    @property
+    def grouped(self) -> tuple[int, int]:
+        return self.outputs, -(-self.inputs // self.group_size)
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Shape of what is stored once a group, or once."""
+        return (1, 1) if self.per_tensor else self.grouped
+
+
+def _header(tensor: QuantizedTensor) -> dict[str, Any]:
+    return {
+        "format": tensor.format.name,
+        "shape": list(tensor.shape),
+        "group_size": tensor.group_size,
+        "per_tensor": tensor.per_tensor,
+    }
+
+
+def _parts(tensor: QuantizedTensor) -> dict[str, NDArray[Any]]:
+    """The arrays as stored; what can be computed from others is left out."""
+    fmt = tensor.format
+    once = (slice(0, 1), slice(0, 1)) if tensor.per_tensor else (slice(None), slice(None))
+    parts: dict[str, NDArray[Any]] = {"codes": fmt.pack(tensor.codes)}
+    if tensor.scale_codes is not None:
+        parts["scale_codes"] = tensor.scale_codes[once]
+    elif fmt.is_scaled:
+        parts["scales"] = tensor.scales[once]
+    if tensor.channel_steps is not None:
+        parts["channel_steps"] = tensor.channel_steps
+    if fmt.selector_bits:
+        parts["selectors"] = pack_codes(tensor.selectors[once], fmt.selector_bits)
+    if tensor.zeros is not None:
+        parts["zeros"] = pack_codes(tensor.zeros[once], fmt.zero_bits)
+    return parts | {_EXTRA + name: array for name, array in tensor.extras.items()}
+
+
+def _read(
+    path: str | Path, name: str, text: str, arrays: Mapping[str, NDArray[Any]]
+) -> QuantizedTensor:
+    parts = {
+        key.removeprefix(f"{name}."): array
+        for key, array in arrays.items()
+        if key.startswith(f"{name}.")
+    }
+    try:
+        return _assemble(_parse_header(text), parts)
+    except PlaitError as error:
+        raise FormatError(f"damaged: {error}", where=f"{path}: {name}") from error
+    except KeyError as error:
+        raise FormatError("an array is missing", where=f"{path}: {name}", got=error.args[0]) from error
+
+
+def _parse_header(text: str) -> _Header:
+    try:
+        raw = json.loads(text)
+        outputs, inputs = raw["shape"]
+        sizes = outputs, inputs, raw["group_size"]
+        per_tensor, format_name = raw["per_tensor"], raw["format"]
+    except (ValueError, TypeError, KeyError):
+        raise FormatError("not the description of a tensor", got=text) from None
+    if not all(type(size) is int and size > 0 for size in sizes) or type(per_tensor) is not bool:
+        raise FormatError("not the description of a tensor", got=text)
+    if outputs * inputs > _MOST_WEIGHTS or raw["group_size"] > inputs:
+        raise FormatError("absurd sizes", got=text)
+    return _Header(formats.get(format_name), outputs, inputs, raw["group_size"], per_tensor)
+
+
+def _assemble(header: _Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTensor:
+    fmt, grouped = header.format, header.grouped
+    count = header.outputs * header.inputs
+    codes = unpack_codes(_bytes(parts["codes"]), count, fmt.code_bits)
+    extras = {k.removeprefix(_EXTRA): v for k, v in parts.items() if k.startswith(_EXTRA)}
+    scale_codes, steps = parts.get("scale_codes"), parts.get("channel_steps")
+    if scale_codes is not None:
+        scale_codes = _grouped(scale_codes, np.uint8, header)
+    return QuantizedTensor(
+        format=fmt,
+        codes=codes.reshape(header.outputs, header.inputs),
+        group_size=header.group_size,
+        scales=_scales(header, parts, scale_codes, extras),
+        selectors=_small(parts, "selectors", fmt.selector_bits, header)
+        if fmt.selector_bits
+        else np.zeros(grouped, np.uint8),
+        zeros=_small(parts, "zeros", fmt.zero_bits, header) if fmt.is_asymmetric else None,
+        scale_codes=scale_codes,
+        channel_steps=steps,
+        per_tensor=header.per_tensor,
+        extras=extras,
+    )

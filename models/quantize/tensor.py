@@ -1,0 +1,157 @@
+"""``QuantizedTensor``: a weight matrix as codes, scales and what else its format asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import FormatError
+from plait.models.formats import Format
+from plait.models.formats.packing import code_dtype
+from plait.models.quantize.scales import SCALE_CODE_BITS
+
+__all__ = ["QuantizedTensor"]
+
+_WEIGHTS_AT_ONCE = 1 << 20  # bounds the temporaries of decoding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedTensor:
+    """A quantised matrix; weight = scale * value(code), or scale * (code - zero).
+
+    Attributes:
+        format: the number format.
+        codes: [outputs, inputs] uint8, or uint16 for formats of 16 bits; not packed.
+        group_size: weights along a row that share a scale (the row's length if per channel or
+            tensor); the last group of a row may be short.
+        scales: float32 [outputs, groups], second level included.
+        selectors: uint8 [outputs, groups], which grid of the format; all 0 where it has one.
+        zeros: uint8 [outputs, groups], or None for symmetric formats.
+        scale_codes: uint8 [outputs, groups] where scales are stored as codes: second level (an
+            integer), MX (E8M0), NVFP4 (E4M3).
+        channel_steps: float16 [outputs] of the second level; scale = scale code * step.
+        per_tensor: all groups share one stored scale.
+        extras: further arrays that a format or method stores, by name.
+
+    >>> from plait.models.quantize import quantize
+    >>> small = quantize(np.array([[0.1, -0.2, 0.3, 1.2]]), "fp4", group_size=4)
+    >>> small.codes.tolist(), small.dequantize().round(3).tolist()
+    ([[1, 10, 3, 7]], [[0.1, -0.2, 0.3, 1.2]])
+    """
+
+    format: Format
+    codes: NDArray[np.unsignedinteger[Any]]
+    group_size: int
+    scales: NDArray[np.float32]
+    selectors: NDArray[np.uint8]
+    zeros: NDArray[np.uint8] | None = None
+    scale_codes: NDArray[np.uint8] | None = None
+    channel_steps: NDArray[np.float16] | None = None
+    per_tensor: bool = False
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_array("codes", self.codes, code_dtype(self.format.code_bits), None)
+        if self.codes.ndim != 2 or not self.codes.size:
+            raise FormatError(
+                "not a matrix", where="codes", got=self.codes.shape, expected="[outputs, inputs]"
+            )
+        if not 1 <= self.group_size <= self.shape[1]:
+            raise FormatError(
+                "not a group size", got=self.group_size, expected=f"1 to {self.shape[1]}"
+            )
+        grouped = (self.shape[0], self.groups)
+        _check_array("scales", self.scales, np.float32, grouped)
+        _check_array("selectors", self.selectors, np.uint8, grouped)
+        if self.format.is_asymmetric != (self.zeros is not None):
+            raise FormatError("zero points belong to asymmetric formats", where=self.format.name)
+        _check_array("zeros", self.zeros, np.uint8, grouped)
+        _check_array("scale_codes", self.scale_codes, np.uint8, grouped)
+        _check_array("channel_steps", self.channel_steps, np.float16, grouped[:1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+        return self.codes.shape[0], self.codes.shape[1]
+
+    @property
+    def groups(self) -> int:
+        """Groups of a row."""
+        return -(-self.shape[1] // self.group_size)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits a weight as stored: codes, scales, selectors, zero points and extras."""
+        return sum(self.storage_bits().values()) / self.codes.size
+
+    def storage_bits(self) -> dict[str, int]:
+        """Bits of each part as stored, before padding to bytes."""
+        fmt, count = self.format, self.codes.size
+        scaled = 1 if self.per_tensor else self.scales.size
+        bits = {"codes": fmt.code_bits * count}
+        if self.scale_codes is not None:
+            bits["scale_codes"] = SCALE_CODE_BITS * scaled
+        elif fmt.is_scaled:
+            bits["scales"] = 32 * scaled
+        if self.channel_steps is not None:
+            bits["channel_steps"] = 16 * self.channel_steps.size
+        if fmt.selector_bits:
+            bits["selectors"] = fmt.selector_bits * scaled
+        if self.zeros is not None:
+            bits["zeros"] = fmt.zero_bits * scaled
+        return bits | {name: 8 * array.nbytes for name, array in self.extras.items()}
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """The weights that the codes mean, float32 [outputs, inputs]."""
+        outputs, inputs = self.shape
+        weight = np.empty(self.shape, np.float32)
+        rows = max(1, _WEIGHTS_AT_ONCE // inputs)
+        for start in range(0, outputs, rows):
+            part = slice(start, start + rows)
+            selector = self._by_weight(self.selectors[part]) if self.format.selector_bits else 0
+            values = self.format.decode(self.codes[part], selector)
+            if self.zeros is not None:
+                values -= self._by_weight(self.zeros[part])
+            weight[part] = values * self._by_weight(self.scales[part])
+        return weight
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, packed; it appears whole or not at all."""
+        from plait.models.quantize.storage import save_tensors
+
+        save_tensors(path, {"weight": self})
+
+    @classmethod
+    def load(cls, path: str | Path) -> QuantizedTensor:
+        """Read a file of one tensor; FormatError in one line for any other file."""
+        from plait.models.quantize.storage import load_tensors
+
+        tensors = load_tensors(path)
+        if len(tensors) != 1:
+            raise FormatError(
+                "not one tensor", where=str(path), got=len(tensors), expected="use load_tensors"
+            )
+        return next(iter(tensors.values()))
+
+    def _by_weight(self, grouped: NDArray[Any]) -> NDArray[Any]:
+        """[rows, groups] repeated to [rows, inputs]."""
+        return np.repeat(grouped, self.group_size, axis=1)[:, : self.shape[1]]
+
+
+def _check_array(
+    name: str, array: NDArray[Any] | None, dtype: type, shape: tuple[int, ...] | None
+) -> None:
+    if array is None:
+        return
+    if array.dtype != dtype or (shape is not None and array.shape != shape):
+        raise FormatError(
+            "an array of the wrong kind",
+            where=name,
+            got=f"{array.dtype} {list(array.shape)}",
+            expected=f"{np.dtype(dtype)} {list(shape or ())}".removesuffix(" []"),
+        )
