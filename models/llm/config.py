@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ NORMS = ("rms_norm", "layer_norm")
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
 POSITIONS = ("rope", "learned")
 _LARGEST_FILE = 1 << 20  # bytes; a shape is some twenty lines
-_LARGEST_SIZE = (
-    1 << 24
-)  # more layers, heads, tokens or channels than any LLM, less than an overflow
+_LARGEST_SIZE = 1 << 22  # channels, heads, tokens of a vocabulary: more than any LLM has
+_LARGEST = {"layers": 1 << 10, "experts": 1 << 12, "max_positions": 1 << 26}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +163,14 @@ def load_shape(source: str | Path | LLMShape) -> LLMShape:
     return _zoo_shape(str(source))
 
 
+def shape_from_huggingface(folder: str | Path) -> LLMShape:
+    """Shape of a Hugging Face folder, from its `config.json`."""
+    from plait.models.llm.huggingface import shape_fields
+
+    path = Path(folder)
+    return _shape_from_mapping(shape_fields(path), str(path / "config.json"), path.name)
+
+
 @functools.cache
 def _zoo_shape(name: str) -> LLMShape:
     return _shape_from_yaml(ZOO / f"{name}.yaml")
@@ -190,8 +196,8 @@ def _shape_from_mapping(values: object, where: str, default_name: str) -> LLMSha
     ]
     if missing:
         raise SpecError(f"missing {', '.join(missing)}", where=where)
-    converted = {key: _converted(key, value, where) for key, value in values.items()}
-    fields = {"name": default_name, **converted}
+    fields: dict[str, Any] = {"name": default_name}
+    fields |= {key: _converted(key, value, where) for key, value in values.items()}
     _check_values(fields, where)
     return LLMShape(**fields)
 
@@ -240,11 +246,9 @@ def _check_one(key: str, value: object, where: str) -> None:
         if key in _CHOICES and value not in _CHOICES[key]:
             raise SpecError("unknown choice", where=where, got=value, expected=_any(_CHOICES[key]))
     elif isinstance(value, int):
-        least = 0 if key in _MAY_BE_ZERO else 1
-        if not least <= value <= _LARGEST_SIZE:
-            raise SpecError(
-                "out of range", where=where, got=value, expected=f"{least} to {_LARGEST_SIZE}"
-            )
+        least, most = 0 if key in _MAY_BE_ZERO else 1, _LARGEST.get(key, _LARGEST_SIZE)
+        if not least <= value <= most:
+            raise SpecError("out of range", where=where, got=value, expected=f"{least} to {most}")
     elif isinstance(value, float) and not (math.isfinite(value) and value > 0):
         raise SpecError("out of range", where=where, got=value, expected="a positive number")
 
@@ -294,7 +298,7 @@ _DEFAULTS = {
 class _UniqueKeyLoader(yaml.SafeLoader):
     """Safe loader that refuses a key given twice, and keys that are not text."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for index, key in enumerate(keys):
             if not isinstance(key, str) or key in keys[:index]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +37,15 @@ class Decoder(nn.Module):
     def __init__(self, shape: LLMShape) -> None:
         super().__init__()
         self.shape = shape
+        self.tokenizer: Any = None
+        """A `transformers` tokenizer, if the weights came with one."""
+        self.weights_note = ""
+        """How the weights were stored, if not plainly; goes beside every accuracy figure."""
         self.embed_tokens = nn.Embedding(shape.vocab, shape.hidden)
         if shape.position == "learned":
             self.embed_positions = nn.Embedding(shape.max_positions, shape.hidden)
         else:
+            self.rope_frequencies: Tensor
             self.register_buffer("rope_frequencies", rope_frequencies(shape))
         self.layers = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.layers))
         self.norm = _norm(shape, shape.hidden)
@@ -189,9 +195,9 @@ def build_decoder(shape: LLMShape | str, device: str = "meta") -> Decoder:
 def rope_frequencies(shape: LLMShape) -> Tensor:
     """Angle a token, one a pair of channels: float32 (rotary_dim / 2).
 
-    With `rope_factor` the low frequencies are stretched as in Llama 3.1 (`_compute_llama3_parameters`
-    of transformers): wavelengths over `original / low` divided by the factor, those under
-    `original / high` kept, blended between.
+    With `rope_factor` the low frequencies are stretched as in Llama 3.1: those that turn less than
+    `low` times in the original context are divided by the factor, those that turn more than `high`
+    times are kept, with a blend between (`_compute_llama3_parameters` of transformers).
     """
     pairs = torch.arange(0, shape.rotary_dim, 2, dtype=torch.float32)
     frequencies = 1.0 / (shape.rope_theta ** (pairs / shape.rotary_dim))
