@@ -21,6 +21,7 @@ from plait.errors import SpecError
 __all__ = ["DESCRIPTOR_BITS", "Geometry", "Shape"]
 
 DESCRIPTOR_BITS = 256
+MOST_INPUTS = 1 << 16  # of one multiplication: bound of the PE's integer accumulators
 CHANNEL_BITS = 16
 HEADER_BITS = 16
 ACTIVATION_BITS = 16
@@ -133,6 +134,13 @@ class Shape:
                     got=value,
                     expected="1 to 4294967295",
                 )
+        if self.inputs > MOST_INPUTS:
+            raise SpecError(
+                "the integer accumulators are exact only up to a limit",
+                where="inputs",
+                got=self.inputs,
+                expected=f"at most {MOST_INPUTS}",
+            )
         if self.group_size % self.geometry.lanes:
             raise SpecError(
                 "a group must be whole steps of the PE",
