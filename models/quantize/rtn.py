@@ -149,7 +149,11 @@ def _scales(
 ) -> tuple[Float32, NDArray[np.uint8] | None, dict[str, NDArray[Any]]]:
     """[outputs, groups, selectors] scales, their stored codes if any, and what else they need."""
     if fmt.scale_rule == "none":
-        return np.ones((matrix.shape[0], -(-matrix.shape[1] // group_size), 1), np.float32), None, {}
+        return (
+            np.ones((matrix.shape[0], -(-matrix.shape[1] // group_size), 1), np.float32),
+            None,
+            {},
+        )
     if fmt.scale_rule == "absmean":
         return rules.mean_scales(matrix, group_size, per_tensor)[..., np.newaxis], None, {}
     largest = rules.largest_weights(matrix, group_size, per_tensor)
@@ -170,7 +174,12 @@ def _encode(
     thresholds, grid, codes = _ladders(fmt)
     if only is not None:
         pick = slice(only, only + 1)
-        scales, thresholds, grid, codes = scales[..., pick], thresholds[pick], grid[pick], codes[pick]
+        scales, thresholds, grid, codes = (
+            scales[..., pick],
+            thresholds[pick],
+            grid[pick],
+            codes[pick],
+        )
     errors = np.empty(scales.shape, np.float32)
     minus_zero = 1 << (fmt.code_bits - 1) if fmt.keeps_minus_zero else 0
     encoded, selectors = _kernels.encode_nearest(

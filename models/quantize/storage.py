@@ -20,7 +20,7 @@ from plait.files import write_atomically
 from plait.models import formats
 from plait.models.formats import Format, pack_codes, unpack_codes
 from plait.models.quantize.scales import block_scales
-from plait.models.quantize.tensor import QuantizedTensor
+from plait.models.quantize.tensor import QuantizedTensor, check_array
 
 __all__ = ["load_tensors", "save_tensors"]
 
@@ -123,7 +123,9 @@ def _read(
     except PlaitError as error:
         raise FormatError(f"damaged: {error}", where=f"{path}: {name}") from error
     except KeyError as error:
-        raise FormatError("an array is missing", where=f"{path}: {name}", got=error.args[0]) from error
+        raise FormatError(
+            "an array is missing", where=f"{path}: {name}", got=error.args[0]
+        ) from error
 
 
 def _parse_header(text: str) -> _Header:
@@ -146,20 +148,72 @@ def _assemble(header: _Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTe
     count = header.outputs * header.inputs
     codes = unpack_codes(_bytes(parts["codes"]), count, fmt.code_bits)
     extras = {k.removeprefix(_EXTRA): v for k, v in parts.items() if k.startswith(_EXTRA)}
-    scale_codes, steps = parts.get("scale_codes"), parts.get("channel_steps")
+    scale_codes = parts.get("scale_codes")
     if scale_codes is not None:
         scale_codes = _grouped(scale_codes, np.uint8, header)
-    return QuantizedTensor(
+    selectors = np.zeros(grouped, np.uint8)
+    if fmt.selector_bits:
+        selectors = _small(parts, "selectors", fmt.selector_bits, header)
+        if selectors.max() >= fmt.selectors:
+            raise FormatError("no such grid", where="selectors", got=int(selectors.max()))
+    tensor = QuantizedTensor(
         format=fmt,
         codes=codes.reshape(header.outputs, header.inputs),
         group_size=header.group_size,
         scales=_scales(header, parts, scale_codes, extras),
-        selectors=_small(parts, "selectors", fmt.selector_bits, header)
-        if fmt.selector_bits
-        else np.zeros(grouped, np.uint8),
+        selectors=selectors,
         zeros=_small(parts, "zeros", fmt.zero_bits, header) if fmt.is_asymmetric else None,
         scale_codes=scale_codes,
-        channel_steps=steps,
+        channel_steps=parts.get("channel_steps"),
         per_tensor=header.per_tensor,
         extras=extras,
     )
+    if not np.isfinite(tensor.dequantize()).all():
+        raise FormatError("codes without a value", where="codes")
+    return tensor
+
+
+def _scales(
+    header: _Header,
+    parts: Mapping[str, NDArray[Any]],
+    scale_codes: NDArray[np.uint8] | None,
+    extras: Mapping[str, NDArray[Any]],
+) -> NDArray[np.float32]:
+    fmt = header.format
+    if not fmt.is_scaled:
+        return np.ones(header.grouped, np.float32)
+    if fmt.group_size and scale_codes is None:
+        raise KeyError("scale_codes")
+    if scale_codes is None:
+        scales = _grouped(parts["scales"], np.float32, header)
+    elif fmt.scale_rule == "power_of_two":
+        scales = block_scales(fmt, scale_codes, None)
+    elif fmt.scale_rule == "two_level":
+        check_array("tensor_scale", extras["tensor_scale"], np.float32, (1,))
+        scales = block_scales(fmt, scale_codes, extras["tensor_scale"])
+    else:
+        check_array("channel_steps", parts["channel_steps"], np.float16, (header.outputs,))
+        scales = block_scales(fmt, scale_codes, parts["channel_steps"])
+    if not (np.isfinite(scales) & (scales > 0)).all():
+        raise FormatError("scales that are not positive numbers", where="scales")
+    return scales
+
+
+def _small(
+    parts: Mapping[str, NDArray[Any]], name: str, bits: int, header: _Header
+) -> NDArray[np.uint8]:
+    """Selectors or zero points, a packed code a group."""
+    rows, columns = header.stored
+    codes = unpack_codes(_bytes(parts[name]), rows * columns, bits)
+    return _grouped(codes.reshape(rows, columns), np.uint8, header)
+
+
+def _grouped(array: NDArray[Any], dtype: type, header: _Header) -> NDArray[Any]:
+    """What is stored a group or once, spread to [outputs, groups]."""
+    check_array("an array a group", array, dtype, header.stored)
+    return np.ascontiguousarray(np.broadcast_to(array, header.grouped))
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    check_array("packed codes", array, np.uint8, (array.size,))
+    return array

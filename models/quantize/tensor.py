@@ -15,7 +15,7 @@ from plait.models.formats import Format
 from plait.models.formats.packing import code_dtype
 from plait.models.quantize.scales import SCALE_CODE_BITS
 
-__all__ = ["QuantizedTensor"]
+__all__ = ["QuantizedTensor", "check_array"]
 
 _WEIGHTS_AT_ONCE = 1 << 20  # bounds the temporaries of decoding
 
@@ -38,6 +38,7 @@ class QuantizedTensor:
         per_tensor: all groups share one stored scale.
         extras: further arrays that a format or method stores, by name.
 
+    >>> import numpy as np
     >>> from plait.models.quantize import quantize
     >>> small = quantize(np.array([[0.1, -0.2, 0.3, 1.2]]), "fp4", group_size=4)
     >>> small.codes.tolist(), small.dequantize().round(3).tolist()
@@ -56,7 +57,6 @@ class QuantizedTensor:
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_array("codes", self.codes, code_dtype(self.format.code_bits), None)
         if self.codes.ndim != 2 or not self.codes.size:
             raise FormatError(
                 "not a matrix", where="codes", got=self.codes.shape, expected="[outputs, inputs]"
@@ -65,14 +65,16 @@ class QuantizedTensor:
             raise FormatError(
                 "not a group size", got=self.group_size, expected=f"1 to {self.shape[1]}"
             )
-        grouped = (self.shape[0], self.groups)
-        _check_array("scales", self.scales, np.float32, grouped)
-        _check_array("selectors", self.selectors, np.uint8, grouped)
         if self.format.is_asymmetric != (self.zeros is not None):
             raise FormatError("zero points belong to asymmetric formats", where=self.format.name)
-        _check_array("zeros", self.zeros, np.uint8, grouped)
-        _check_array("scale_codes", self.scale_codes, np.uint8, grouped)
-        _check_array("channel_steps", self.channel_steps, np.float16, grouped[:1])
+        grouped = (self.shape[0], self.groups)
+        check_array("codes", self.codes, code_dtype(self.format.code_bits), self.shape)
+        check_array("scales", self.scales, np.float32, grouped)
+        for name in ("selectors", "zeros", "scale_codes"):
+            if getattr(self, name) is not None:
+                check_array(name, getattr(self, name), np.uint8, grouped)
+        if self.channel_steps is not None:
+            check_array("channel_steps", self.channel_steps, np.float16, grouped[:1])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,15 +145,12 @@ class QuantizedTensor:
         return np.repeat(grouped, self.group_size, axis=1)[:, : self.shape[1]]
 
 
-def _check_array(
-    name: str, array: NDArray[Any] | None, dtype: type, shape: tuple[int, ...] | None
-) -> None:
-    if array is None:
-        return
-    if array.dtype != dtype or (shape is not None and array.shape != shape):
+def check_array(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another type or shape, in one line."""
+    if array.dtype != dtype or array.shape != shape:
         raise FormatError(
             "an array of the wrong kind",
             where=name,
             got=f"{array.dtype} {list(array.shape)}",
-            expected=f"{np.dtype(dtype)} {list(shape or ())}".removesuffix(" []"),
+            expected=f"{np.dtype(dtype)} {list(shape)}",
         )
