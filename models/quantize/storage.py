@@ -22,7 +22,7 @@ from plait.models.formats import Format, pack_codes, unpack_codes
 from plait.models.quantize.scales import block_scales
 from plait.models.quantize.tensor import QuantizedTensor, check_array
 
-__all__ = ["load_tensors", "save_tensors"]
+__all__ = ["Header", "assemble", "header_of", "load_tensors", "save_tensors", "stored_parts"]
 
 _WRITER = "plait"
 _EXTRA = "extra."
@@ -36,8 +36,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, QuantizedTensor]) -> No
     arrays: dict[str, NDArray[Any]] = {}
     metadata = {"writer": _WRITER}
     for name, tensor in tensors.items():
-        metadata[name] = json.dumps(_header(tensor))
-        for part, array in _parts(tensor).items():
+        metadata[name] = json.dumps(header_of(tensor))
+        for part, array in stored_parts(tensor).items():
             arrays[f"{name}.{part}"] = np.ascontiguousarray(array)
     with write_atomically(path) as temporary:
         save_file(arrays, temporary, metadata=metadata)
@@ -66,7 +66,9 @@ def load_tensors(path: str | Path) -> dict[str, QuantizedTensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
+class Header:
+    """What the arrays of a stored tensor do not say themselves."""
+
     format: Format
     outputs: int
     inputs: int
@@ -83,7 +85,8 @@ class _Header:
         return (1, 1) if self.per_tensor else self.grouped
 
 
-def _header(tensor: QuantizedTensor) -> dict[str, Any]:
+def header_of(tensor: QuantizedTensor) -> dict[str, Any]:
+    """The header of a tensor, as JSON takes it."""
     return {
         "format": tensor.format.name,
         "shape": list(tensor.shape),
@@ -92,7 +95,7 @@ def _header(tensor: QuantizedTensor) -> dict[str, Any]:
     }
 
 
-def _parts(tensor: QuantizedTensor) -> dict[str, NDArray[Any]]:
+def stored_parts(tensor: QuantizedTensor) -> dict[str, NDArray[Any]]:
     """The arrays as stored; what can be computed from others is left out."""
     fmt = tensor.format
     once = (slice(0, 1), slice(0, 1)) if tensor.per_tensor else (slice(None), slice(None))
@@ -119,7 +122,10 @@ def _read(
         if key.startswith(f"{name}.")
     }
     try:
-        return _assemble(_parse_header(text), parts)
+        tensor = assemble(_parse_header(text), parts)
+        if not np.isfinite(tensor.dequantize()).all():
+            raise FormatError("codes without a value", where="codes")
+        return tensor
     except PlaitError as error:
         raise FormatError(f"damaged: {error}", where=f"{path}: {name}") from error
     except KeyError as error:
@@ -128,7 +134,7 @@ def _read(
         ) from error
 
 
-def _parse_header(text: str) -> _Header:
+def _parse_header(text: str) -> Header:
     try:
         raw = json.loads(text)
         outputs, inputs = raw["shape"]
@@ -140,10 +146,11 @@ def _parse_header(text: str) -> _Header:
         raise FormatError("not the description of a tensor", got=text)
     if outputs * inputs > _MOST_WEIGHTS or raw["group_size"] > inputs:
         raise FormatError("absurd sizes", got=text)
-    return _Header(formats.get(format_name), outputs, inputs, raw["group_size"], per_tensor)
+    return Header(formats.get(format_name), outputs, inputs, raw["group_size"], per_tensor)
 
 
-def _assemble(header: _Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTensor:
+def assemble(header: Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTensor:
+    """The inverse of ``stored_parts``; whether every code has a value is not checked."""
     fmt, grouped = header.format, header.grouped
     count = header.outputs * header.inputs
     codes = unpack_codes(_bytes(parts["codes"]), count, fmt.code_bits)
@@ -156,7 +163,7 @@ def _assemble(header: _Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTe
         selectors = _small(parts, "selectors", fmt.selector_bits, header)
         if selectors.max() >= fmt.selectors:
             raise FormatError("no such grid", where="selectors", got=int(selectors.max()))
-    tensor = QuantizedTensor(
+    return QuantizedTensor(
         format=fmt,
         codes=codes.reshape(header.outputs, header.inputs),
         group_size=header.group_size,
@@ -168,13 +175,10 @@ def _assemble(header: _Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTe
         per_tensor=header.per_tensor,
         extras=extras,
     )
-    if not np.isfinite(tensor.dequantize()).all():
-        raise FormatError("codes without a value", where="codes")
-    return tensor
 
 
 def _scales(
-    header: _Header,
+    header: Header,
     parts: Mapping[str, NDArray[Any]],
     scale_codes: NDArray[np.uint8] | None,
     extras: Mapping[str, NDArray[Any]],
@@ -200,7 +204,7 @@ def _scales(
 
 
 def _small(
-    parts: Mapping[str, NDArray[Any]], name: str, bits: int, header: _Header
+    parts: Mapping[str, NDArray[Any]], name: str, bits: int, header: Header
 ) -> NDArray[np.uint8]:
     """Selectors or zero points, a packed code a group."""
     rows, columns = header.stored
@@ -208,7 +212,7 @@ def _small(
     return _grouped(codes.reshape(rows, columns), np.uint8, header)
 
 
-def _grouped(array: NDArray[Any], dtype: type, header: _Header) -> NDArray[Any]:
+def _grouped(array: NDArray[Any], dtype: type, header: Header) -> NDArray[Any]:
     """What is stored a group or once, spread to [outputs, groups]."""
     check_array("an array a group", array, dtype, header.stored)
     return np.ascontiguousarray(np.broadcast_to(array, header.grouped))
