@@ -23,6 +23,8 @@ ROLES = ("weight", "activation", "kv")
 DEFAULT_GROUP = 128
 """Weights that share a scale where a named format is put on a model that has only shapes."""
 
+SCALE_BITS = 16
+
 _SHORTHAND = re.compile(r"w(\d+(?:\.\d+)?)a(\d+(?:\.\d+)?)kv(\d+(?:\.\d+)?)")
 _MOST_BITS = 64.0
 
@@ -191,10 +193,7 @@ def _storage(op: Op, role: str, spec: str | float) -> tuple[str, float, int]:
     if not isinstance(spec, str):
         return "", spec, 0
     fmt = formats.get(spec)
-    if role == "weight":
-        group = fmt.group_size or DEFAULT_GROUP
-        channel = op.cin or op.width
-        bits = fmt.bits_per_weight(group, channel)
-        return spec, float(bits), group
-    length = op.head_dim if role == "kv" else op.cin or op.width or op.head_dim
-    return spec, float(fmt.bits_per_weight(length or DEFAULT_GROUP, length or DEFAULT_GROUP)), 0
+    length = op.head_dim if role == "kv" and op.head_dim else op.cin or op.width
+    group = (fmt.group_size or DEFAULT_GROUP) if fmt.is_scaled else 0
+    bits = fmt.bits_per_weight(group if role == "weight" else "channel", length, SCALE_BITS)
+    return spec, float(bits), group if role == "weight" else 0

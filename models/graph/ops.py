@@ -52,6 +52,7 @@ class Op:
         first_inputs: the same for the first of ``layers``, where it differs.
         layers: numbers of the layers that hold this op; empty if it is in no layer.
         rows: one of `ROWS`, the rows of the activation.
+        rows_per_token: products a row, for a linear that is applied to every head.
         cin, cout: inputs and outputs of a weight matrix.
         width: elements a row of the output (norm, activation, elementwise, rope, embedding).
         operands: activation tensors read.
@@ -77,6 +78,7 @@ class Op:
     first_inputs: tuple[str, ...] = ()
     layers: tuple[int, ...] = ()
     rows: str = "tokens"
+    rows_per_token: int = 1
     cin: int = 0
     cout: int = 0
     width: int = 0

@@ -86,7 +86,7 @@ COLUMNS: dict[str, Callable[[Op, _Sizes], Any]] = {
     "batch": lambda op, s: s.batch,
     "query": lambda op, s: s.query,
     "context": lambda op, s: s.context,
-    "tokens": lambda op, s: _tokens(op, s),
+    "tokens": lambda op, s: _tokens(op, s) if op.has_weight else float(_rows(op, s)),
     "cin": lambda op, s: op.cin,
     "cout": lambda op, s: op.cout,
     "heads": lambda op, s: op.heads,
@@ -196,7 +196,7 @@ def _touched(op: Op, sizes: _Sizes) -> float:
 def _tokens(op: Op, sizes: _Sizes) -> float:
     if op.kind == "experts":
         return sizes.batch * sizes.query * op.experts_active / _touched(op, sizes)
-    return float(_rows(op, sizes))
+    return float(_rows(op, sizes) * op.rows_per_token)
 
 
 def _keys(op: Op, sizes: _Sizes) -> int:

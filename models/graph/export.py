@@ -1,0 +1,250 @@
+"""From a torch.nn.Module or an ExportedProgram to a Graph.
+
+`torch.export` traces the module; `read_exported` copies the trace into a `Program` (no torch);
+the passes and `plait.models.graph.lower` do the rest. The only file of this package that needs
+torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from plait.errors import GraphError
+from plait.models.graph.graph import Graph
+from plait.models.graph.lower import graph_from_program
+from plait.models.graph.program import (
+    BATCH,
+    QUERY,
+    UNKNOWN,
+    Node,
+    Program,
+    Ref,
+    Size,
+    base_target,
+    settle_sizes,
+)
+
+__all__ = ["export_module", "export_program", "graph_from_exported", "read_exported"]
+
+_SPECS = {"PARAMETER": "parameter", "BUFFER": "buffer", "CONSTANT_TENSOR": "buffer"}
+_INLINED = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
+
+
+def export_module(
+    module: nn.Module, example_inputs: tuple[Any, ...] | None = None, name: str = ""
+) -> Graph:
+    """Turn a decoder LLM, or a part of one, into a Graph; keeps the formats of quantised linears.
+
+    Args:
+        module: called as ``module(*example_inputs)``; takes tokens (batch, query), or hidden
+            states (batch, query, hidden), first.
+        example_inputs: default: tokens (101, 211), sizes that no width is likely to be a multiple
+            of. Nothing is computed on them.
+        name: the graph's name; default: the module's own.
+
+    >>> from plait.models.llm import build_decoder
+    >>> export_module(build_decoder("smollm2-135m")).parameters
+    134515008
+    """
+    return graph_from_exported(
+        export_program(module, example_inputs), name or _module_name(module)
+    )
+
+
+def export_program(
+    module: nn.Module, example_inputs: tuple[Any, ...] | None = None
+) -> ExportedProgram:
+    """Trace a module; what torch.export cannot take is a `GraphError` of one line."""
+    if not isinstance(module, nn.Module):
+        raise GraphError("not a model", got=type(module).__name__, expected="a torch.nn.Module")
+    arguments = _default_inputs(module) if example_inputs is None else tuple(example_inputs)
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module, arguments, _switches(module), strict=False)
+    except Exception as error:  # torch.export raises what the module raises, and its own
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise GraphError(
+            f"torch.export cannot trace it: {first[0][:300]}",
+            where=_module_name(module),
+            hint="give example_inputs that the module takes",
+        ) from error
+    finally:
+        module.train(training)
+
+
+def graph_from_exported(program: ExportedProgram, name: str = "model") -> Graph:
+    """Turn a traced program into a Graph."""
+    return graph_from_program(read_exported(program, name))
+
+
+def read_exported(program: ExportedProgram, name: str = "model") -> Program:
+    """Copy a traced program into a `Program`."""
+    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    calls = list(_walk(program.graph_module, {}, ""))
+    given = [call for call in calls if call[1] == "input" and call[0] in specs]
+    tokens = next((c for c in given if _is_tokens(c, specs)), given[-1] if given else None)
+    shapes = settle_sizes({c[0]: c[3] for c in calls}, tokens[3] if tokens else ())
+    nodes = []
+    for node_name, target, args, _, dtype, path in calls:
+        if node_name in specs and target == "input":
+            spec = specs[node_name]
+            target, args = _SPECS.get(spec.kind.name, "input"), {"name": spec.target or node_name}
+        nodes.append(Node(node_name, target, args, shapes[node_name], dtype, path))
+    outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
+    known = {node.name for node in nodes}
+    return Program(name, nodes, [o for o in outputs if o in known]).verify()
+
+
+_Call = tuple[str, str, dict[str, Any], tuple[Size, ...], str, str]
+
+
+def _walk(module: torch.fx.GraphModule, given: dict[str, Any], path: str) -> Iterator[_Call]:
+    """Yield (name, target, args, shape, dtype, path) of every tensor; blocks are inlined."""
+    values: dict[str, Any] = dict(given)
+    for node in module.graph.nodes:
+        here = _path(node) or path
+        if node.op == "placeholder":
+            if node.name not in values:
+                yield (node.name, "input", {}, *_tensor(node.meta.get("val")), here)
+        elif node.op == "get_attr":
+            attribute = getattr(module, node.target, None)
+            if isinstance(attribute, torch.Tensor):
+                yield (node.name, "buffer", {"name": node.target}, *_tensor(attribute), here)
+            else:
+                values[node.name] = attribute
+        elif node.op == "call_function":
+            yield from _call(node, values, here)
+        elif node.op == "output":
+            given["return"] = [_plain(value, values) for value in node.args[0]]
+
+
+def _call(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[_Call]:
+    target = _target(node)
+    if target in _INLINED:
+        yield from _inline(node, values, path)
+        return
+    if target == "getitem" and isinstance(values.get(node.args[0].name), list):
+        values[node.name] = values[node.args[0].name][node.args[1]]  # of an inlined block
+        return
+    shape, dtype = _tensor(node.meta.get("val"))
+    if dtype == "none":
+        if not _is_scalar(node):
+            raise GraphError(f"op {target} is not understood", where=path or node.name)
+        return
+    if len(node.args) and isinstance(node.target, torch._ops.OpOverload):
+        names = [argument.name for argument in node.target._schema.arguments]
+    else:
+        names = ["input", "index"]
+    args = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    yield node.name, target, {k: _plain(v, values) for k, v in args.items()}, shape, dtype, path
+    if str(node.target).split(".")[1:2] and str(node.target).split(".")[1].endswith("_"):
+        changed = node.args[0]
+        if isinstance(changed, torch.fx.Node):
+            values[changed.name] = Ref(node.name)  # later readers see the value written in place
+
+
+def _inline(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[_Call]:
+    """Yield the calls of a block that only switches gradients or autocast."""
+    at = next(i for i, a in enumerate(node.args) if isinstance(_plain(a, values), nn.Module))
+    block = values[node.args[at].name]
+    placeholders = [inner.name for inner in block.graph.nodes if inner.op == "placeholder"]
+    given = {
+        name: _plain(value, values)
+        for name, value in zip(placeholders, node.args[at + 1 :], strict=True)
+    }
+    yield from _walk(block, given, path)
+    values[node.name] = given["return"]
+
+
+def _plain(value: Any, values: dict[str, Any]) -> Any:
+    """An argument without torch: a Ref, a scalar, or a list of them."""
+    if isinstance(value, torch.fx.Node):
+        if value.name in values:
+            return values[value.name]
+        return UNKNOWN if _is_scalar(value) else Ref(value.name)
+    if isinstance(value, list | tuple):
+        return [_plain(item, values) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def _is_scalar(node: torch.fx.Node) -> bool:
+    """Whether a node gives a number of the shape arithmetic, or nothing (an assertion)."""
+    value = node.meta.get("val")
+    numbers = bool | int | float | torch.SymInt | torch.SymFloat | torch.SymBool
+    nothing = value is None and ("assert" in str(node.target) or "sym_" in str(node.target))
+    return nothing or isinstance(value, numbers)
+
+
+def _tensor(value: Any) -> tuple[tuple[Size, ...], str]:
+    """Shape and dtype of a result, the first one's of several."""
+    if isinstance(value, list | tuple):
+        value = next((item for item in value if isinstance(item, torch.Tensor)), None)
+    if not isinstance(value, torch.Tensor):
+        return (), "none"
+    shape = tuple(s if isinstance(s, int) else str(s.node.expr) for s in value.shape)
+    if value.dtype == torch.bool:
+        return shape, "bool"
+    if value.dtype.is_complex:
+        return shape, "complex"
+    return shape, "float" if value.dtype.is_floating_point else "int"
+
+
+def _target(node: torch.fx.Node) -> str:
+    name = getattr(node.target, "__name__", str(node.target))
+    if isinstance(node.target, torch._ops.OpOverload):
+        return base_target(str(node.target))
+    return name
+
+
+def _path(node: torch.fx.Node) -> str:
+    stack: Iterable[tuple[str, Any]] = (node.meta.get("nn_module_stack") or {}).values()
+    paths = [path for path, _ in stack]
+    return paths[-1].removeprefix("L['self'].").removeprefix("L__self__") if paths else ""
+
+
+def _is_tokens(call: _Call, specs: dict[str, Any]) -> bool:
+    return specs[call[0]].kind.name == "USER_INPUT" and call[4] == "int" and len(call[3]) == 2
+
+
+def _default_inputs(module: nn.Module) -> tuple[Any, ...]:
+    tensor = next(module.parameters(), None)
+    if tensor is None:
+        tensor = next(module.buffers(), torch.empty(0))
+    return (torch.zeros(BATCH, QUERY, dtype=torch.long, device=tensor.device),)
+
+
+def _switches(module: nn.Module) -> dict[str, Any]:
+    """Keyword arguments: a transformers model hands back a cache unless told not to."""
+    config = getattr(module, "config", None)
+    return {"use_cache": False} if hasattr(config, "use_cache") else {}
+
+
+def _module_name(module: nn.Module) -> str:
+    shape = getattr(module, "shape", None)
+    config = getattr(module, "config", None)
+    return (
+        getattr(shape, "name", "") or getattr(config, "name_or_path", "") or type(module).__name__
+    )
+
+
+class _quiet:
+    """Silence torch.export's own warnings, which speak to its developers."""
+
+    def __enter__(self) -> None:
+        self.level = logging.getLogger("torch").level
+        logging.getLogger("torch").setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("torch").setLevel(self.level)

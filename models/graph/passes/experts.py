@@ -1,0 +1,57 @@
+"""Grouped linears of a mixture of experts.
+
+Four spellings: our `plait::grouped_linear`; `grouped_mm` over rows sorted by expert (transformers);
+`bmm` with weights gathered by the experts' numbers; a product with the stacked weights of all
+experts, each row visiting every one.
+"""
+
+from __future__ import annotations
+
+from plait.models.graph.passes.base import Match, fused
+from plait.models.graph.program import Node, Program
+
+GROUPED_MM = ("aten._grouped_mm", "transformers.grouped_mm_fallback")
+
+
+def match(program: Program, node: Node) -> Match | None:
+    """Match a product with stacked weights [experts, ., .]."""
+    if node.target == "plait.grouped_linear":
+        return _matched(program, node, node.ref("inputs"), node.ref("weight"))
+    if node.target in GROUPED_MM:
+        rows, weight = list(node.refs)[:2]
+        return _matched(program, node, rows, weight)
+    if node.target in ("aten.bmm", "aten.matmul"):
+        rows, weight = _product(program, node)
+        return _matched(program, node, rows, weight) if weight else None
+    return None
+
+
+def rewrite(program: Program, match: Match) -> list[Node]:
+    """Replace by plait.experts."""
+    return fused(program, match, "plait.experts")
+
+
+def _product(program: Program, node: Node) -> tuple[str, str]:
+    """The activations and the stacked weight of a bmm; ('', '') if it has none."""
+    data, other = program.data_refs(node), [n for n in node.refs if n not in program.data]
+    if len(data) != 1 or len(other) != 1:
+        return "", ""
+    stacked = [p for p in program.parameters_behind(other[0]) if len(program[p].shape) == 3]
+    return (data[0], other[0]) if stacked else ("", "")
+
+
+def _matched(program: Program, node: Node, rows: str, weight: str) -> Match:
+    stacked = next(p for p in program.parameters_behind(weight) if len(program[p].shape) == 3)
+    experts, *matrix = program[stacked].shape
+    cin, cout = _sides(matrix, program[rows].numel, node)
+    facts = {"cin": cin, "cout": cout, "experts": experts, "rows": node.numel // cout}
+    return Match(frozenset({node.name}), node.name, (rows, weight), facts)
+
+
+def _sides(matrix: list[int], entered: int, node: Node) -> tuple[int, int]:
+    """Which side of a stored matrix is cin: the one whose share of the activations fits."""
+    for cin, cout in (matrix[::-1], matrix):
+        if entered * cout == node.numel * cin:
+            return cin, cout
+    cout = node.shape[-1]  # the rows are broadcast to all experts
+    return matrix[0] if matrix[1] == cout else matrix[1], cout
