@@ -27,7 +27,7 @@ BATCH, QUERY = 101, 211
 """What the symbols of batch and query stand for while a program is read: primes that no width of a
 model is likely to be a multiple of."""
 _OTHER_PRIMES = (307, 401, 503, 601, 701, 809, 907, 1009)
-_BASE = re.compile(r"^(?:torch\.ops\.)?(\w+\.\w+?)_?(?:\.\w+)?$")
+_BASE = re.compile(r"^(?:torch\.ops\.)?(\w+\.(?:__\w+__|\w+?))_?(?:\.\w+)?$")
 
 UNKNOWN = object()
 """A scalar argument that depends on a symbol."""
