@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from plait.errors import SpecError, unknown_name
 from plait.sim.cost import dram, energy, sram
 from plait.sim.families.bit_serial_cycles import MatmulCycles, matmul_cycles
-from plait.sim.families.bit_serial_ops import Design, Matmuls
+from plait.sim.families.bit_serial_design import Design
 from plait.sim.families.bit_serial_published import PublishedMatmul, published_matmul
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
+from plait.sim.families.matmuls import Matmuls
 
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload

@@ -64,7 +64,19 @@ class Roofline(Accelerator):
         "unfused", description="fused: scores never leave the chip (FlashAttention)"
     )
     activations: Literal["memory", "on_chip"] = Field(
-        "memory", description="on_chip: activations between operations cost no traffic"
+        "memory",
+        description="on_chip: activations between operations cost no traffic, and scores and "
+        "embedding are counted as GenZ counts them, unless the next two keys say otherwise",
+    )
+    scores: Literal["causal", "full"] | None = Field(
+        None,
+        description="Scores computed in prefill: causal leaves out masked ones, full does not; "
+        "default causal, full with activations: on_chip",
+    )
+    embedding: Literal["lookup", "matmul"] | None = Field(
+        None,
+        description="Embedding in prefill: a row a token, or a product with one-hot vectors; "
+        "default lookup, matmul with activations: on_chip",
     )
     power_w: Number | None = Field(None, gt=0, le=1e7, description="Board power")
     price_usd_per_hour: Number | None = Field(None, gt=0, le=1e6, description="Rental price")

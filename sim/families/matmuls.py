@@ -1,4 +1,4 @@
-"""Workload -> matrix multiplications of a bit-serial array, and machine -> design parameters.
+"""Workload -> the matrix multiplications of an array of PEs.
 
 An attention op becomes two multiplications a KV head, with the keys and values as weights.
 """
@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from plait.errors import FormatError, SpecError
+from plait.errors import FormatError
 
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
-    from plait.sim.spec.base import Phase
-    from plait.sim.spec.bit_serial import BitSerial
 
-__all__ = ["Design", "Matmuls"]
+__all__ = ["Matmuls"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -164,94 +162,3 @@ def _code_bits_and_terms(name: str, bits: float) -> tuple[int, int]:
         return found.code_bits, found.term_count
     except FormatError:
         return found.code_bits, -(-found.code_bits // 2)
-
-
-# design parameter -> key of the description; {phase} is decode or prefill
-_KEYS = {
-    "rows": "array.{phase}.rows",
-    "columns": "array.{phase}.columns",
-    "lanes": "pe.lanes",
-    "scale_bits": "pe.scale_bits",
-    "pe_energy_pj": "pe.energy_pj",
-    "pe_area_um2": "pe.area_um2",
-    "weight_buffer_bytes": "buffers.weight_bytes",
-    "activation_buffer_bytes": "buffers.activation_bytes",
-    "scale_buffer_bytes": "buffers.scale_bytes",
-    "banks": "buffers.banks",
-    "write_port_bits": "buffers.write_port_bits",
-    "port_bits": "dram.port_bits_per_cycle",
-    "access_pj": "dram.energy_pj_per_access",
-    "access_bits": "dram.access_bits",
-    "layout_energy_factor": "technology.layout_energy_factor",
-    "vector_lanes": "vector.lanes",
-    "clock_hz": "clock_hz",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """Parameters of one machine, or of many at once: every array is [designs].
-
-    >>> from plait.sim.spec import load_accelerator
-    >>> machine = load_accelerator("bitmod-lossy")
-    >>> len(Design.of(machine, "decode", **{"array.decode.rows": [8, 16, 32]}))
-    3
-    """
-
-    rows: Integers
-    columns: Integers
-    lanes: Integers
-    scale_bits: Integers
-    pe_energy_pj: Floats
-    pe_area_um2: Floats
-    weight_buffer_bytes: Integers
-    activation_buffer_bytes: Integers
-    scale_buffer_bytes: Integers
-    banks: Integers
-    write_port_bits: Integers
-    port_bits: Integers
-    access_pj: Floats
-    access_bits: Integers
-    layout_energy_factor: Floats
-    vector_lanes: Integers
-    clock_hz: Floats
-    is_serial: bool
-    node_nm: int
-
-    @classmethod
-    def of(cls, machine: BitSerial, phase: Phase, **varied: ArrayLike) -> Design:
-        """Take a machine's parameters, some replaced by arrays of one length.
-
-        Args:
-            varied: values by dotted key of the description; the caller has checked their bounds.
-        """
-        known = {key.format(phase=phase): name for name, key in _KEYS.items()}
-        unknown = [key for key in varied if key not in known]
-        if unknown:
-            raise SpecError("cannot be varied as an array", where=unknown[0],
-                            expected="one of " + ", ".join(known))  # fmt: skip
-        given = {known[key]: np.atleast_1d(np.asarray(value)) for key, value in varied.items()}
-        length = max((len(value) for value in given.values()), default=1)
-        values: dict[str, Any] = {}
-        for key, name in known.items():
-            value = given.get(name, _leaf(machine, key))
-            values[name] = np.broadcast_to(value, (length,))
-        return cls(
-            **values, is_serial=machine.pe.kind == "bit_serial", node_nm=machine.technology.node_nm
-        )
-
-    def __len__(self) -> int:
-        """Return the number of designs."""
-        return len(self.rows)
-
-    @property
-    def pes(self) -> Integers:
-        """Number of PEs."""
-        return self.rows * self.columns
-
-
-def _leaf(machine: BitSerial, key: str) -> Any:
-    value: Any = machine
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value

@@ -1,0 +1,345 @@
+"""What a roofline machine executes: a workload's ops as kernels with operations and bytes.
+
+Two ways of counting: `published_parts` are LLM-Viewer's equations ("LLM Inference Unveiled",
+arXiv 2402.16363, and its tool) with every quirk, `closed_form_parts` are ours without them. An
+attention op is three kernels (scores, softmax, values) or one fused kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import SpecError
+
+if TYPE_CHECKING:
+    from plait.models.graph.workload import Workload
+    from plait.sim.spec.roofline import Roofline
+
+__all__ = ["Parts", "closed_form_parts", "published_parts"]
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+SOFTMAX_OPERATIONS = 5  # a score: maximum, subtraction, exponential, sum, division
+NORM_OPERATIONS = 7  # an element
+ACTIVATION_OPERATIONS = 2  # an element
+ROPE_OPERATIONS = 3  # an element: two products and a sum
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Kernels, one an entry; every array is [kernels], for one execution (not times `count`).
+
+    Attributes:
+        row: op of the workload the kernel belongs to.
+        count: repetitions of the op.
+        operations: a multiply-add is two.
+        weight_bytes, input_bytes, output_bytes, kv_bytes: off-chip traffic.
+        is_attention: its bandwidth efficiency is attention's.
+        is_split: tensor parallelism divides it (linears and attention).
+        reduced_bytes: bytes of the all-reduce after it, if the model is split.
+        fits_int8: its operands are of 8 bits or less.
+    """
+
+    row: Rows
+    count: Floats
+    operations: Floats
+    weight_bytes: Floats
+    input_bytes: Floats
+    output_bytes: Floats
+    kv_bytes: Floats
+    is_attention: NDArray[np.bool_]
+    is_split: NDArray[np.bool_]
+    reduced_bytes: Floats
+    fits_int8: NDArray[np.bool_]
+
+    @classmethod
+    def join(cls, parts: Iterable[Self]) -> Self:
+        """Put kernels together, in the order of their ops."""
+        parts = list(parts)
+        order = np.argsort(np.concatenate([part.row for part in parts]), kind="stable")
+        names = [field.name for field in dataclasses.fields(cls)]
+        joined = {n: np.concatenate([getattr(part, n) for part in parts])[order] for n in names}
+        return cls(**joined)
+
+    @property
+    def bytes(self) -> Floats:
+        """All off-chip traffic of one execution."""
+        return self.weight_bytes + self.input_bytes + self.output_bytes + self.kv_bytes
+
+    def without_activations(self) -> Self:
+        """Keep activations on chip: only weights, keys and values are moved."""
+        nothing = np.zeros_like(self.operations)
+        return dataclasses.replace(self, input_bytes=nothing, output_bytes=nothing)
+
+
+class _Columns:
+    """A workload's columns at some rows, bytes a value instead of bits."""
+
+    def __init__(self, workload: Workload, row: Rows) -> None:
+        self.row = row
+        self.of = {name: column[row] for name, column in workload.columns.items()}
+        self.batch, self.query = workload.batch, workload.query
+        self.is_prefill = workload.phase == "prefill"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.endswith("_bytes"):
+            return self.of[name.removesuffix("_bytes") + "_bits"] / 8
+        return self.of[name]
+
+    def parts(self, operations: Any, **given: Any) -> Parts:
+        """Make kernels of these rows; what is not given is 0 or False."""
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(Parts):
+            is_flag = "bool" in str(field.type)
+            value = given.get(field.name, False if is_flag else 0.0)
+            kind = np.bool_ if is_flag else np.float64
+            values[field.name] = np.broadcast_to(np.asarray(value, kind), self.row.shape)
+        operations = np.broadcast_to(np.asarray(operations, np.float64), self.row.shape)
+        count = self.of["count"].astype(np.float64)
+        return Parts(**{**values, "row": self.row, "count": count, "operations": operations})
+
+
+def _of_kind(workload: Workload, *kinds: str) -> _Columns:
+    return _Columns(workload, np.flatnonzero(np.isin(workload.columns["kind"], kinds)))
+
+
+def _choose(workload: Workload, mask: NDArray[np.bool_]) -> _Columns:
+    return _Columns(workload, np.flatnonzero(mask))
+
+
+# --- LLM-Viewer, quirks included -----------------------------------------------------------
+
+
+def published_parts(workload: Workload, machine: Roofline) -> Parts:
+    """Count as LLM-Viewer does. Not counted by it: embedding, rotary, final norm, gating product.
+
+    Its 8-bit peak is used only if weights, activations, keys and values all have 8 bits or less.
+    """
+    c = workload.columns
+    is_output = c["is_output"].astype(bool)
+    is_linear = np.isin(c["kind"], ("linear", "experts"))
+    last_in_layers = np.flatnonzero(is_linear & ~is_output).max(initial=-1)
+    in_layers = np.arange(len(workload)) < last_in_layers  # leaves the final norm out
+    in_stream = np.arange(len(workload)) > np.argmax(c["kind"] == "attention")  # no positions added
+    parts = [
+        _linears(_choose(workload, is_linear & ~is_output)),
+        _published_head(_choose(workload, is_linear & is_output)),
+        *_published_attention(_of_kind(workload, "attention"), machine),
+        _pointwise(
+            _choose(workload, in_layers & (c["kind"] == "norm")), NORM_OPERATIONS, operands=1
+        ),
+        _pointwise(_choose(workload, in_stream & (c["function"] == "add")), 1, operands=1),
+        _published_activation(_of_kind(workload, "activation"), _hidden(workload)),
+    ]
+    joined = Parts.join(parts)
+    int8 = all(_all_fit_int8(workload, role) for role in ("weight", "activation", "kv"))
+    return dataclasses.replace(joined, fits_int8=np.full(len(joined.row), int8))
+
+
+def _published_head(c: _Columns) -> Parts:
+    """Quirks: no factor 2, no batch in its traffic, one token."""
+    return c.parts(
+        c.batch * c.cin * c.cout,
+        weight_bytes=c.cin * c.cout * c.weight_bytes,
+        input_bytes=c.cin * c.activation_bytes,
+        output_bytes=c.cout * c.activation_bytes,
+        is_split=True,
+    )
+
+
+def _published_activation(c: _Columns, hidden: int) -> Parts:
+    """Quirk: counted on the hidden size, with two operands, not on the size of the FFN."""
+    elements = c.batch * c.query * hidden
+    return c.parts(
+        ACTIVATION_OPERATIONS * elements,
+        input_bytes=2 * elements * c.activation_bytes,
+        output_bytes=elements * c.activation_bytes,
+    )
+
+
+def _published_attention(c: _Columns, machine: Roofline) -> list[Parts]:
+    """Quirks: no causal halving; in prefill Q is counted with the KV heads."""
+    b, s, d = c.batch, c.context, c.head_dim
+    scores = b * c.heads * c.query * s
+    kv = s * d * b * c.kv_heads * c.kv_bytes
+    q_heads = c.kv_heads if c.is_prefill else c.heads
+    values = c.query * d * b * c.heads
+    products = 2 * scores * d
+    if machine.attention == "fused":
+        return [_published_fused(c, machine, 2 * products + SOFTMAX_OPERATIONS * scores, values)]
+    common = {"is_attention": True, "is_split": True}
+    act = c.activation_bytes
+    q = c.query * d * b * q_heads * act
+    return [
+        c.parts(products, input_bytes=q, output_bytes=scores * act, kv_bytes=kv, **common),
+        c.parts(
+            SOFTMAX_OPERATIONS * scores,
+            input_bytes=scores * act,
+            output_bytes=scores * act,
+            **common,
+        ),
+        c.parts(
+            products, input_bytes=scores * act, output_bytes=values * act, kv_bytes=kv, **common
+        ),
+    ]
+
+
+def _published_fused(c: _Columns, machine: Roofline, operations: Any, values: Any) -> Parts:
+    """Quirks: the output is twice the scores' size, KV ignores grouped heads."""
+    blocks = _query_blocks(c, machine, c.query)
+    scores_bytes = c.context * c.batch * c.heads * c.activation_bytes * c.query
+    return c.parts(
+        operations,
+        input_bytes=values * c.activation_bytes,
+        output_bytes=2 * scores_bytes,
+        kv_bytes=2 * blocks * c.context * c.head_dim * c.batch * c.heads * c.kv_bytes,
+        is_attention=True,
+        is_split=True,
+    )
+
+
+def _query_blocks(c: _Columns, machine: Roofline, queries: Any) -> Any:
+    """How often fused attention streams K and V: once a block of queries that fits the buffer."""
+    if machine.memory.buffer_bytes is None:
+        raise SpecError(
+            "fused attention needs the size of the on-chip buffer",
+            where=f"{machine.name}: memory.buffer_bytes",
+        )
+    kv_bytes = np.maximum(c.kv_bytes, 1 / 8)
+    block = np.minimum(np.ceil(machine.memory.buffer_bytes / (kv_bytes * c.head_dim)), c.head_dim)
+    return np.ceil(queries / block)
+
+
+# --- ours ------------------------------------------------------------------------------------
+
+
+def closed_form_parts(workload: Workload, machine: Roofline) -> Parts:
+    """Count everything once and in its own size."""
+    on_chip = machine.activations == "on_chip"
+    scores = machine.scores or ("full" if on_chip else "causal")
+    embedding = machine.embedding or ("matmul" if on_chip else "lookup")
+    linears = _of_kind(workload, "linear", "experts")
+    parts = [
+        dataclasses.replace(_linears(linears), reduced_bytes=_reduced_bytes(workload, linears)),
+        *_attention(_of_kind(workload, "attention"), machine, scores),
+        _pointwise(_of_kind(workload, "norm"), NORM_OPERATIONS),
+        _pointwise(_of_kind(workload, "elementwise"), 1),
+        _pointwise(_of_kind(workload, "activation"), ACTIVATION_OPERATIONS),
+        _pointwise(_of_kind(workload, "rope"), ROPE_OPERATIONS),
+        _pointwise(_of_kind(workload, "topk"), SOFTMAX_OPERATIONS),
+        _embedding(workload, embedding),
+    ]
+    joined = Parts.join(parts)
+    return joined.without_activations() if on_chip else joined
+
+
+def _attention(c: _Columns, machine: Roofline, scores: str) -> list[Parts]:
+    pairs = c.pairs if scores == "causal" else c.query * c.keys
+    score_count = c.batch * c.heads * pairs
+    products = 2 * score_count * c.head_dim
+    act = c.activation_bytes
+    values = c.batch * c.heads * c.query * c.head_dim * act  # of Q, and of the output
+    kv = c.batch * c.kv_heads * c.keys * c.head_dim * c.kv_bytes  # of K, and of V
+    fits = _fits_int8(c, "activation") & _fits_int8(c, "kv")
+    common = {"is_attention": True, "is_split": True, "fits_int8": fits}
+    if machine.attention == "fused":
+        # The query heads of a KV head share a block, so K and V stream once for all of them.
+        queries = c.query * c.heads // np.maximum(c.kv_heads, 1)
+        blocks = _query_blocks(c, machine, queries)
+        operations = 2 * products + SOFTMAX_OPERATIONS * score_count
+        return [
+            c.parts(
+                operations,
+                input_bytes=values,
+                output_bytes=values,
+                kv_bytes=2 * kv * blocks,
+                **common,
+            )
+        ]
+    s = score_count * act
+    return [
+        c.parts(products, input_bytes=values, output_bytes=s, kv_bytes=kv, **common),
+        c.parts(SOFTMAX_OPERATIONS * score_count, input_bytes=s, output_bytes=s, **common),
+        c.parts(products, input_bytes=s, output_bytes=values, kv_bytes=kv, **common),
+    ]
+
+
+def _embedding(workload: Workload, kind: str) -> Parts:
+    """A row a token; or, as GenZ counts prefill, a product of one-hot vectors with the table."""
+    c = _of_kind(workload, "embedding")
+    written = c.elements * c.activation_bytes
+    if kind == "matmul" and c.is_prefill:
+        return c.parts(
+            2 * c.batch * c.query * c.parameters,
+            weight_bytes=c.parameters * c.weight_bytes,
+            output_bytes=written,
+        )
+    return c.parts(0.0, weight_bytes=c.elements * c.weight_bytes, output_bytes=written)
+
+
+# --- common to both ----------------------------------------------------------------------------
+
+
+def _linears(c: _Columns) -> Parts:
+    """Linears, and the expected distinct experts of a mixture; K and V leave as cache entries."""
+    tokens = c.tokens * c.experts_touched
+    act = c.activation_bytes
+    return c.parts(
+        2 * tokens * c.cin * c.cout,
+        weight_bytes=c.cin * c.cout * c.experts_touched * c.weight_bytes,
+        input_bytes=tokens * c.cin * act,
+        output_bytes=tokens * (c.cout - c.kv_cout) * act,
+        kv_bytes=tokens * c.kv_cout * c.kv_bytes,
+        is_split=True,
+        fits_int8=_fits_int8(c, "weight") & _fits_int8(c, "activation"),
+    )
+
+
+def _pointwise(c: _Columns, operations: int, operands: int | None = None) -> Parts:
+    read = c.inputs if operands is None else operands
+    return c.parts(
+        operations * c.elements,
+        input_bytes=read * c.elements * c.activation_bytes,
+        output_bytes=c.elements * c.activation_bytes,
+    )
+
+
+def _reduced_bytes(workload: Workload, linears: _Columns) -> Floats:
+    """Bytes to all-reduce: after the last linear before each addition to the residual stream."""
+    c = workload.columns
+    reduced = np.zeros(len(workload))
+    last = -1
+    for i, (kind, function) in enumerate(zip(c["kind"], c["function"], strict=True)):
+        if kind in ("linear", "experts"):
+            last = i
+        elif kind == "elementwise" and function == "add" and last >= 0:
+            reduced[last] = workload.batch * workload.query * c["cout"][last]
+            reduced[last] *= c["activation_bits"][last] / 8
+    return reduced[linears.row]
+
+
+def _hidden(workload: Workload) -> int:
+    """Width of the residual stream: that of the first norm."""
+    widths = _of_kind(workload, "norm").elements
+    return int(widths[0]) // (workload.batch * workload.query) if len(widths) else 0
+
+
+def _fits_int8(c: _Columns, role: str) -> NDArray[np.bool_]:
+    from plait.models.formats import get
+
+    names, bits = c.of[f"{role}_format"], c.of[f"{role}_bits"]
+    # A scale beside 8-bit codes makes more than 8 bits stored, not a wider multiplier.
+    code_bits = [get(n).code_bits if n else b for n, b in zip(names, bits, strict=True)]
+    return np.array(code_bits, dtype=np.float64) <= 8
+
+
+def _all_fit_int8(workload: Workload, role: str) -> bool:
+    kinds = ("attention",) if role == "kv" else ("linear", "experts")
+    return bool(_fits_int8(_of_kind(workload, *kinds), role).all())
