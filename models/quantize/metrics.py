@@ -1,0 +1,131 @@
+"""How far quantised values are from the original: perplexity, SQNR, divergence, agreement.
+
+Takes modules and text, or arrays; gives numbers. All in FP32; sums in FP64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plait.errors import FormatError, SpecError
+
+__all__ = [
+    "kl_divergence",
+    "logits_of",
+    "perplexity",
+    "sqnr_db",
+    "text_windows",
+    "top1_agreement",
+]
+
+_BATCH_TOKENS = 2048  # bounds the logits: 400 MB for a vocabulary of 49,152
+
+
+def perplexity(
+    module: nn.Module,
+    text: str,
+    window: int = 512,
+    windows: int = 56,
+    tokenizer: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Perplexity of a causal LLM: exp of the mean negative log-likelihood of predicted tokens.
+
+    The text is tokenised once, no token is added; windows do not overlap and know nothing of each
+    other; in each, every token but the first is predicted.
+
+    Args:
+        module: takes tokens (batch, window); gives logits (batch, window, vocab), alone, first in
+            a tuple, or as `.logits`.
+        text: plain text.
+        window: tokens of a window.
+        windows: how many, from the start of the text.
+        tokenizer: default: the module's own `.tokenizer`.
+        progress: called with windows done and windows in all.
+    """
+    tokens = text_windows(module, text, window, windows, tokenizer)
+    total = 0.0
+    for done, batch in _batches(tokens):
+        logits = logits_of(module, batch)[:, :-1]
+        losses = F.cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
+        total += losses.double().sum().item()
+        if progress:
+            progress(done, windows)
+    value = torch.tensor(total / (windows * (window - 1))).double().exp().item()
+    if value != value:
+        raise FormatError("the model's logits are no numbers", where=type(module).__name__)
+    return value
+
+
+def text_windows(
+    module: nn.Module, text: str, window: int, windows: int, tokenizer: Any = None
+) -> Tensor:
+    """Tokens of the first windows of a text: (windows, window) integers."""
+    for key, value, least in (("window", window, 2), ("windows", windows, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise SpecError("out of range", where=key, got=value, expected=f"{least} or more")
+    longest = getattr(getattr(module, "shape", None), "max_positions", window)
+    if window > longest:
+        raise SpecError(
+            "longer than the model's context",
+            where="window",
+            got=window,
+            expected=f"at most {longest}",
+        )
+    if not isinstance(text, str):
+        raise SpecError("not a text", where="text", got=type(text).__name__)
+    tokenizer = tokenizer or getattr(module, "tokenizer", None)
+    if tokenizer is None:
+        raise SpecError("the module has no tokenizer", where="tokenizer", expected="tokenizer=")
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    tokens = torch.tensor(getattr(tokens, "ids", tokens), dtype=torch.long)
+    if len(tokens) < window * windows:
+        raise SpecError(
+            "text too short",
+            where="text",
+            got=f"{len(tokens)} tokens",
+            expected=f"{window * windows} or more for {windows} windows of {window}",
+        )
+    return tokens[: window * windows].view(windows, window)
+
+
+def logits_of(module: nn.Module, tokens: Tensor) -> Tensor:
+    """Logits of a batch, float32 (batch, window, vocab), without gradients."""
+    with torch.inference_mode():
+        output = module(tokens)
+    output = getattr(output, "logits", output)
+    return (output[0] if isinstance(output, tuple | list) else output).float()
+
+
+def sqnr_db(original: Tensor, changed: Tensor) -> float:
+    """Signal to quantisation noise, 10 log10(sum x^2 / sum (x - y)^2), in dB; inf if equal."""
+    signal = original.double().square().sum()
+    noise = (original.double() - changed.double()).square().sum()
+    return (10 * torch.log10(signal / noise)).item()
+
+
+def kl_divergence(original: Tensor, changed: Tensor) -> float:
+    """Mean KL(original || changed) of next-token distributions, in nats.
+
+    Args:
+        original, changed: logits (..., vocab).
+    """
+    p, q = (F.log_softmax(logits.double(), dim=-1) for logits in (original, changed))
+    return (p.exp() * (p - q)).sum(dim=-1).mean().item()
+
+
+def top1_agreement(original: Tensor, changed: Tensor) -> float:
+    """Share of positions where both logits (..., vocab) name the same most likely token."""
+    return (original.argmax(dim=-1) == changed.argmax(dim=-1)).double().mean().item()
+
+
+def _batches(tokens: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Windows in batches, each with the count of windows up to its end."""
+    size = max(1, _BATCH_TOKENS // tokens.shape[1])
+    for start in range(0, len(tokens), size):
+        yield min(start + size, len(tokens)), tokens[start : start + size]
