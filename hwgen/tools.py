@@ -25,6 +25,7 @@ __all__ = [
     "verilator_environment",
     "verilator_version",
     "yosys_command",
+    "yosys_version",
 ]
 
 _RTL_EXTRA = "pip install 'plait[rtl]'"
@@ -84,6 +85,12 @@ def yosys_command() -> list[str]:
     if not command:
         raise ToolError("yosys is missing", hint=_RTL_EXTRA)
     return [command]
+
+
+@cache
+def yosys_version() -> str:
+    """What `yosys -V` says."""
+    return run([*yosys_command(), "-V"]).strip()
 
 
 def cache_folder() -> Path:

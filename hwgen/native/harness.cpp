@@ -159,6 +159,7 @@ class Port {
 
   // Sees what the coming clock edge transfers.
   void sample(uint64_t cycle) {
+    if (!top_.rst_ni) return;
     if (valid_ && top_.mem_read_ready_o) {
       valid_ = false;
       ++words_read;
