@@ -11,7 +11,7 @@ import numpy as np
 
 __all__ = ["encode_affine", "encode_nearest", "group_range", "pair_errors"]
 
-_MOST_LINEAR = 32  # thresholds up to which comparing with all beats a binary search
+_MOST_LINEAR = 32  # thresholds up to which comparing with all beats a search
 
 
 @numba.njit(parallel=True, cache=True)
@@ -39,7 +39,7 @@ def encode_nearest(weight, group_size, scales, thresholds, grid, ladder_codes, m
     Args:
         weight: float32 [outputs, inputs].
         scales: float32 [outputs, groups, candidates].
-        thresholds: float32 [candidates, n - 1], padded with infinity.
+        thresholds: float32 [candidates, n - 1], padded with infinity; n is a power of two.
         grid: float32 [candidates, n]; the value for each count of thresholds below the number.
         ladder_codes: [candidates, n] its code.
         minus_zero: code for negative numbers that round to zero; 0 where there is none.
@@ -140,10 +140,6 @@ def _divide(row, start, count, scale, out):
 
 @numba.njit(cache=True)
 def _nearest_value(scaled, count, thresholds, grid, out):
-    if thresholds.size > _MOST_LINEAR:
-        for i in range(count):
-            out[i] = grid[_search(thresholds, scaled[i])]
-        return
     for i in range(count):
         out[i] = grid[0]
     for t in range(thresholds.size):
@@ -154,29 +150,19 @@ def _nearest_value(scaled, count, thresholds, grid, out):
 
 @numba.njit(cache=True)
 def _count_below(scaled, count, thresholds, out):
-    if thresholds.size > _MOST_LINEAR:
-        for i in range(count):
-            out[i] = _search(thresholds, scaled[i])
-        return
     for i in range(count):
         out[i] = 0
+    if thresholds.size > _MOST_LINEAR:  # a search without branches, all numbers a step at a time
+        step = (thresholds.size + 1) >> 1
+        while step:
+            for i in range(count):
+                out[i] += step if thresholds[out[i] + step - 1] < scaled[i] else 0
+            step >>= 1
+        return
     for t in range(thresholds.size):
         threshold = thresholds[t]
         for i in range(count):
             out[i] += np.int32(scaled[i] > threshold)
-
-
-@numba.njit(cache=True)
-def _search(thresholds, number):
-    """How many of the sorted thresholds lie below the number."""
-    low, high = 0, thresholds.size
-    while low < high:
-        middle = (low + high) >> 1
-        if thresholds[middle] < number:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @numba.njit(cache=True)

@@ -190,9 +190,9 @@ def _encode(
 
 @cache
 def _ladders(fmt: Format) -> tuple[Float32, Float32, NDArray[np.unsignedinteger[Any]]]:
-    """Thresholds, values and codes of all grids, a row each, padded to the longest."""
+    """Thresholds, values and codes of all grids, a row each, padded to a power of two."""
     rows = [fmt.grid(selector) for selector in range(fmt.selectors)]
-    longest = max(row.size for row in rows)
+    longest = 1 << (max(row.size for row in rows) - 1).bit_length()
     thresholds = np.full((len(rows), longest - 1), np.inf, np.float32)
     grid = np.zeros((len(rows), longest), np.float32)
     codes = np.zeros((len(rows), longest), code_dtype(fmt.code_bits))
