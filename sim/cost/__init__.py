@@ -6,11 +6,12 @@ Next: plait.sim.families adds them up for a machine.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 __all__ = ["area", "dram", "energy", "sram"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"plait.sim.cost.{name}")
     raise AttributeError(f"module 'plait.sim.cost' has no attribute {name!r}")

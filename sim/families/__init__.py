@@ -7,6 +7,7 @@ Next: plait.sim.report, which turns a Breakdown into a Report.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 _MODULES = ("bit_serial", "roofline", "systolic")
 _HOME = {
@@ -20,7 +21,7 @@ _HOME = {
 __all__ = [*_MODULES, *_HOME]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"plait.sim.families.{name}")
     if name in _HOME:

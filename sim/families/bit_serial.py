@@ -96,7 +96,7 @@ def totals(
     return {
         "cycles": total,
         "seconds": total / design.clock_hz,
-        "energy_joules": sum(pj.values()) * 1e-12,  # type: ignore[dict-item]
+        "energy_joules": sum(pj.values()) * 1e-12,
         "bytes": moved // 8,
         "area_mm2": design.pes * design.pe_area_um2 * 1e-6 + buffers.area_mm2,
         "is_memory_bound": named["memory_cycles"] > named["busy_cycles"],

@@ -103,9 +103,9 @@ def rungs(parts: Parts, design: Design) -> dict[str, Floats]:
 
 def totals(parts: Parts, design: Design) -> dict[str, Floats]:
     """Cost a step on many designs at once: seconds and bytes, each [designs]."""
-    seconds = sum(values.sum(axis=0) for values in rungs(parts, design).values())
+    seconds = np.sum([v.sum(axis=0) for v in rungs(parts, design).values()], axis=0)
     moved = (parts.bytes * parts.count).sum()
-    return {"seconds": seconds, "bytes": np.broadcast_to(moved, seconds.shape)}  # type: ignore
+    return {"seconds": seconds, "bytes": np.broadcast_to(moved, seconds.shape)}
 
 
 def _closed_form(workload: Workload, machine: Roofline) -> Breakdown:
@@ -152,10 +152,10 @@ def _breakdown(
     rows = len(workload)
 
     def by_row(values: Floats) -> Floats:
-        return np.bincount(parts.row, weights=values, minlength=rows)
+        return np.bincount(parts.row, weights=values, minlength=rows).astype(np.float64)
 
     per_row = {name: by_row(values[:, 0]) for name, values in by_kernel.items()}
-    columns = {
+    columns: dict[str, Any] = {
         "operations": by_row(parts.operations * parts.count),
         "weight_bytes": by_row(parts.weight_bytes * parts.count),
         "activation_bytes": by_row((parts.input_bytes + parts.output_bytes) * parts.count),

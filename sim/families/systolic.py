@@ -124,11 +124,12 @@ def _ladder(matmuls: Matmuls, machine: Systolic) -> dict[str, Integers]:
 def _moved_bytes(matmuls: Matmuls) -> dict[str, Integers]:
     """Every operand once; the weights of an attention are keys and values."""
     copies = np.where(matmuls.own_weights, matmuls.batch, 1)
-    weights = np.int64(np.ceil(matmuls.inputs * matmuls.weight_bits / 8)) * matmuls.outputs
+    row_bytes = np.ceil(matmuls.inputs * matmuls.weight_bits / 8).astype(np.int64)
+    weights = row_bytes * matmuls.outputs
     values = matmuls.tokens * (matmuls.inputs + matmuls.outputs) * matmuls.batch
     return {
         "weight_bytes": np.where(matmuls.is_linear, weights * copies, 0),
-        "activation_bytes": np.int64(np.ceil(values * matmuls.activation_bits / 8)),
+        "activation_bytes": np.ceil(values * matmuls.activation_bits / 8).astype(np.int64),
         "kv_bytes": np.where(matmuls.is_linear, 0, weights * copies),
     }
 

@@ -13,6 +13,7 @@ Next: plait.sim.families costs a Workload on it, and plait.hwgen writes its Veri
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 _HOME = {
     "Accelerator": "base",
@@ -28,7 +29,7 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"plait.sim.spec.{_HOME[name]}"), name)
     raise AttributeError(f"module 'plait.sim.spec' has no attribute {name!r}")
