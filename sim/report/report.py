@@ -165,13 +165,14 @@ def _table(workload: Workload, breakdown: Breakdown) -> pd.DataFrame:
 
 def _totals(table: pd.DataFrame, breakdown: Breakdown) -> dict[str, Any]:
     """Sums over the ops; a time is the sum of its rungs' sums."""
-    sums = {str(n): table[n].sum().item() for n in table if n not in ("op", "kind", "bound")}
+    counted = table.drop(columns=["op", "kind", "count", "bound"])
+    sums = {str(name): column.to_numpy().sum().item() for name, column in counted.items()}
     rungs = {name: sums[name] for name in breakdown.rungs}
     time = sum(rungs.values())
     totals: dict[str, Any] = {"cycles": time} if breakdown.unit == "cycles" else {}
     totals["seconds"] = time / breakdown.clock_hz if breakdown.clock_hz else time
-    counted = ("operations", "bytes", *_TRAFFIC, "compute_cycles", "dram_cycles")
-    totals |= {name: sums[name] for name in counted if name in sums}
+    wanted = ("operations", "bytes", *_TRAFFIC, "compute_cycles", "dram_cycles")
+    totals |= {name: sums[name] for name in wanted if name in sums}
     totals |= {name: _whole(np.array([v])).tolist()[0] for name, v in breakdown.totals.items()}
     totals["rungs"] = rungs
     energy = {n.removesuffix(_ENERGY): v for n, v in sums.items() if n.endswith(_ENERGY)}

@@ -13,8 +13,8 @@ class Roof:
 
     ``Report.roofs`` is a tuple of these: what the machine could reach with the formats of the run.
 
-    >>> Roof("fp16 · DRAM", operations_per_s=312e12, bytes_per_s=1555e9).ridge
-    200.64308681672025
+    >>> round(Roof("fp16 · DRAM", operations_per_s=312e12, bytes_per_s=1555e9).ridge, 1)
+    200.6
     """
 
     name: str

@@ -22,7 +22,7 @@ __all__ = ["Document", "parse_yaml", "read_yaml"]
 _LARGEST_FILE_BYTES = 1 << 20
 _DEEPEST = 16
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in (
     "map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"
