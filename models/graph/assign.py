@@ -193,7 +193,7 @@ def _storage(op: Op, role: str, spec: str | float) -> tuple[str, float, int]:
     if not isinstance(spec, str):
         return "", spec, 0
     fmt = formats.get(spec)
-    length = op.head_dim if role == "kv" and op.head_dim else op.cin or op.width
+    length = op.head_dim if role == "kv" and op.head_dim else op.cin or op.width or op.head_dim
     group = (fmt.group_size or DEFAULT_GROUP) if fmt.is_scaled else 0
     bits = fmt.bits_per_weight(group if role == "weight" else "channel", length, SCALE_BITS)
     return spec, float(bits), group if role == "weight" else 0
