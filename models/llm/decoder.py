@@ -41,9 +41,9 @@ class Decoder(nn.Module):
         """A `transformers` tokenizer, if the weights came with one."""
         self.weights_note = ""
         """How the weights were stored, if not plainly; goes beside every accuracy figure."""
-        self.embed_tokens = nn.Embedding(shape.vocab, shape.hidden)
+        self.embed_tokens = _embedding(shape.vocab, shape.hidden)
         if shape.position == "learned":
-            self.embed_positions = nn.Embedding(shape.max_positions, shape.hidden)
+            self.embed_positions = _embedding(shape.max_positions, shape.hidden)
         else:
             self.rope_frequencies: Tensor
             self.register_buffer("rope_frequencies", rope_frequencies(shape))
@@ -217,6 +217,12 @@ def activation(name: str) -> nn.Module:
         "gelu_tanh": nn.GELU(approximate="tanh"),
         "relu": nn.ReLU(),
     }[name]
+
+
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """Like `nn.Embedding`, whose normal values cost two seconds of imports on the meta device."""
+    values = torch.empty(rows, width).uniform_(-(width**-0.5), width**-0.5)
+    return nn.Embedding.from_pretrained(values, freeze=False)
 
 
 def _norm(shape: LLMShape, width: int) -> nn.Module:

@@ -43,8 +43,8 @@ class GroupedLinear(nn.Module):
 
     def __init__(self, experts: int, cin: int, cout: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts, cout, cin))
-        nn.init.normal_(self.weight, std=cin**-0.5)
+        values = torch.empty(experts, cout, cin).uniform_(-(cin**-0.5), cin**-0.5)
+        self.weight = nn.Parameter(values)
 
     def forward(self, inputs: Tensor, chosen: Tensor) -> Tensor:
         """(rows, active, cin) and the experts (rows, active) to (rows, active, cout)."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -185,16 +186,13 @@ def _halved_pairs(tensor: Tensor, shape: LLMShape) -> Tensor:
 
 
 def _gguf_note(file: GGUFFile) -> str:
-    kinds = {t.kind for t in file.tensors.values() if t.kind not in ("F32", "F16", "BF16")}
-    if not kinds:
+    kinds = [tensor.kind for tensor in file.tensors.values() if tensor.name.startswith("blk.")]
+    stored = [kind for kind in kinds if kind not in ("F32", "F16", "BF16")]
+    if not stored:
         return ""
-    main = [t.kind for t in file.tensors.values() if t.name.startswith("blk.")]
-    main_kind = max(kinds, key=main.count)
-    groups = {"Q4_0": ", groups of 32", "Q4_1": ", groups of 32", "Q8_0": ", groups of 32"}
-    return (
-        f"weights come already quantised: the block linears as {main_kind}"
-        f"{groups.get(main_kind, '')} ({file.path.name})"
-    )
+    main = max(stored, key=stored.count)
+    block = GGML_QUANT_SIZES[GGMLQuantizationType[main]][0]
+    return f"{file.path.name}, whose block linears come already as {main}, groups of {block}"
 
 
 def _load_folder(folder: Path, progress: Progress | None) -> Decoder:
@@ -285,6 +283,11 @@ def _stacked(named: Iterable[tuple[str, Tensor]], experts: int) -> Iterator[tupl
             yield whole, torch.stack([numbered[index] for index in range(experts)])
 
 
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether there is no infinity or NaN; one pass, a second only if the sum overflows."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
 def _size(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
@@ -320,7 +323,7 @@ def _fill(
         if not tensor.is_floating_point():
             raise FormatError("no floating-point weights", where=f"{where}: {name}")
         state[name] = tensor.to(torch.float32)
-        if not torch.isfinite(state[name]).all():
+        if not _is_finite(state[name]):
             raise FormatError("holds infinities or NaN", where=f"{where}: {name}")
         if progress:
             progress(done, total)
