@@ -23,12 +23,13 @@ from plait.models.graph.program import (
     BATCH,
     QUERY,
     UNKNOWN,
-    Node,
+    Call,
     Program,
     Ref,
     Size,
+    assemble,
     base_target,
-    settle_sizes,
+    is_in_place,
 )
 
 __all__ = ["export_module", "export_program", "graph_from_exported", "read_exported"]
@@ -89,37 +90,26 @@ def graph_from_exported(program: ExportedProgram, name: str = "model") -> Graph:
 
 def read_exported(program: ExportedProgram, name: str = "model") -> Program:
     """Copy a traced program into a `Program`."""
-    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-    calls = list(_walk(program.graph_module, {}, ""))
-    given = [call for call in calls if call[1] == "input" and call[0] in specs]
-    tokens = next((c for c in given if _is_tokens(c, specs)), given[-1] if given else None)
-    shapes = settle_sizes({c[0]: c[3] for c in calls}, tokens[3] if tokens else ())
-    nodes = []
-    for node_name, target, args, _, dtype, path in calls:
-        if node_name in specs and target == "input":
-            spec = specs[node_name]
-            target, args = _SPECS.get(spec.kind.name, "input"), {"name": spec.target or node_name}
-        nodes.append(Node(node_name, target, args, shapes[node_name], dtype, path))
+    given = {
+        spec.arg.name: (_SPECS.get(spec.kind.name, "input"), spec.target or spec.arg.name)
+        for spec in program.graph_signature.input_specs
+    }
     outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
-    known = {node.name for node in nodes}
-    return Program(name, nodes, [o for o in outputs if o in known]).verify()
+    return assemble(name, _walk(program.graph_module, {}, ""), given, outputs)
 
 
-_Call = tuple[str, str, dict[str, Any], tuple[Size, ...], str, str]
-
-
-def _walk(module: torch.fx.GraphModule, given: dict[str, Any], path: str) -> Iterator[_Call]:
+def _walk(module: torch.fx.GraphModule, given: dict[str, Any], path: str) -> Iterator[Call]:
     """Yield (name, target, args, shape, dtype, path) of every tensor; blocks are inlined."""
     values: dict[str, Any] = dict(given)
     for node in module.graph.nodes:
         here = _path(node) or path
         if node.op == "placeholder":
             if node.name not in values:
-                yield (node.name, "input", {}, *_tensor(node.meta.get("val")), here)
+                yield Call(node.name, "input", {}, *_tensor(node.meta.get("val")), here)
         elif node.op == "get_attr":
             attribute = getattr(module, node.target, None)
             if isinstance(attribute, torch.Tensor):
-                yield (node.name, "buffer", {"name": node.target}, *_tensor(attribute), here)
+                yield Call(node.name, "buffer", {"name": node.target}, *_tensor(attribute), here)
             else:
                 values[node.name] = attribute
         elif node.op == "call_function":
@@ -128,7 +118,7 @@ def _walk(module: torch.fx.GraphModule, given: dict[str, Any], path: str) -> Ite
             given["return"] = [_plain(value, values) for value in node.args[0]]
 
 
-def _call(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[_Call]:
+def _call(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[Call]:
     target = _target(node)
     if target in _INLINED:
         yield from _inline(node, values, path)
@@ -145,15 +135,14 @@ def _call(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[_C
         names = [argument.name for argument in node.target._schema.arguments]
     else:
         names = ["input", "index"]
-    args = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
-    yield node.name, target, {k: _plain(v, values) for k, v in args.items()}, shape, dtype, path
-    if str(node.target).split(".")[1:2] and str(node.target).split(".")[1].endswith("_"):
-        changed = node.args[0]
-        if isinstance(changed, torch.fx.Node):
-            values[changed.name] = Ref(node.name)  # later readers see the value written in place
+    arguments = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    plain = {key: _plain(value, values) for key, value in arguments.items()}
+    yield Call(node.name, target, plain, shape, dtype, path)
+    if is_in_place(str(node.target)) and isinstance(node.args[0], torch.fx.Node):
+        values[node.args[0].name] = Ref(node.name)  # later readers see the value written in place
 
 
-def _inline(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[_Call]:
+def _inline(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[Call]:
     """Yield the calls of a block that only switches gradients or autocast."""
     at = next(i for i, a in enumerate(node.args) if isinstance(_plain(a, values), nn.Module))
     block = values[node.args[at].name]
@@ -212,10 +201,6 @@ def _path(node: torch.fx.Node) -> str:
     stack: Iterable[tuple[str, Any]] = (node.meta.get("nn_module_stack") or {}).values()
     paths = [path for path, _ in stack]
     return paths[-1].removeprefix("L['self'].").removeprefix("L__self__") if paths else ""
-
-
-def _is_tokens(call: _Call, specs: dict[str, Any]) -> bool:
-    return specs[call[0]].kind.name == "USER_INPUT" and call[4] == "int" and len(call[3]) == 2
 
 
 def _default_inputs(module: nn.Module) -> tuple[Any, ...]:

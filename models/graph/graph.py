@@ -219,6 +219,7 @@ def _cells(op: Op) -> tuple[str, str, str]:
         size += f", {op.experts_active} of {op.experts} experts" if op.experts else ""
         size += f", {op.weight_format} {op.weight_bits:g} bit" if op.weight_format else ""
         size += ", writes KV" if op.kv_cout else ""
+        size += ", logits" if op.is_output else ""
     elif op.kind == "attention":
         size = f"{op.heads} heads, {op.kv_heads} KV heads, size {op.head_dim}"
         size += ", causal" if op.causal else ""

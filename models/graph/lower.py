@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
-from plait.errors import GraphError, unknown_name
+from plait.errors import GraphError
 from plait.models.graph.fold import fold
 from plait.models.graph.graph import Graph
 from plait.models.graph.naming import name_nodes
@@ -17,7 +18,6 @@ from plait.models.graph.vocabulary import ELEMENTWISE, MATMUL, MOVEMENT, is_know
 
 __all__ = ["graph_from_program"]
 
-_LINEAR = ("aten.linear", "aten.addmm", "aten.mm", "aten.matmul", "aten.einsum", "plait.qlinear")
 _WEIGHT = {"aten.linear": "weight", "aten.addmm": "mat2", "aten.mm": "mat2", "aten.matmul": "other"}
 _BIAS = {"aten.linear": "bias", "aten.addmm": "self", "plait.qlinear": "bias"}
 
@@ -67,8 +67,6 @@ _HINTS = dict.fromkeys(
 
 
 def _linear(program: Program, node: Node) -> Op:
-    if node.target == "plait.qlinear":
-        return _quantised(program, node)
     data = program.data_refs(node)
     if len(data) != 1 or node.target not in _WEIGHT:
         raise GraphError(
@@ -86,6 +84,22 @@ def _linear(program: Program, node: Node) -> Op:
         )
     cout = node.shape[-1]
     return _matrix(program, node, math.prod(weight.shape) // cout, cout)
+
+
+def _quantised(program: Program, node: Node) -> Op:
+    op = _matrix(program, node, node.args["cin"], node.args["cout"])
+    return dataclasses.replace(op, **_kept_format(node))
+
+
+def _kept_format(node: Node) -> dict[str, Any]:
+    """What a quantised layer says of its weights."""
+    if "format" not in node.args:
+        return {}
+    return {
+        "weight_format": node.args["format"],
+        "weight_bits": float(node.args["bits_per_weight"]),
+        "group_size": node.args["group_size"],
+    }
 
 
 def _matrix(program: Program, node: Node, cin: int, cout: int) -> Op:
@@ -119,6 +133,7 @@ def _experts(program: Program, node: Node) -> Op:
         cout=facts["cout"],
         experts=facts["experts"],
         experts_active=active,
+        **_kept_format(node),
     )
 
 
@@ -163,13 +178,13 @@ def _elementwise(program: Program, node: Node) -> Op:
 
 
 _HANDLERS: dict[str, Callable[[Program, Node], Op]] = {
-    **dict.fromkeys(_LINEAR, _linear),
-    **dict.fromkeys(("aten.bmm", "aten.baddbmm"), _linear),
+    **dict.fromkeys(MATMUL, _linear),
     "aten.embedding": _embedding,
     "plait.activation": _vector("activation"),
     "plait.attention": _attention,
     "plait.experts": _experts,
     "plait.norm": _vector("norm"),
+    "plait.qlinear": _quantised,
     "plait.rope": _rope,
     "plait.topk": _topk,
 }
@@ -287,6 +302,6 @@ def _count_parameters(program: Program, ops: dict[str, Op]) -> None:
         fresh = [p for p in dict.fromkeys(read) if p not in counted]
         counted.update(fresh)
         numbers = sum(program[p].numel for p in fresh)
-        if program[name].target == "plait.qlinear":
-            numbers += op.cin * op.cout
+        if op.weight_format:  # packed codes are buffers
+            numbers += op.cin * op.cout * (op.experts or 1)
         ops[name] = dataclasses.replace(op, parameters=numbers)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from plait.errors import GraphError
 from plait.models.graph.vocabulary import CREATION, MOVEMENT
 
-__all__ = ["UNKNOWN", "Node", "Program", "Ref", "Size", "settle_sizes"]
+__all__ = ["BATCH", "QUERY", "UNKNOWN", "Call", "Node", "Program", "Ref", "Size", "assemble", "base_target", "is_in_place"]
 
 Size = int | str
 """A dimension: a number, or an expression of symbols as torch.export writes it ("2*s77")."""
@@ -239,6 +239,16 @@ def base_target(target: str) -> str:
     return match.group(1) if match else target
 
 
+def is_in_place(target: str) -> bool:
+    """Whether an op writes its first argument.
+
+    >>> is_in_place("aten.div_.Tensor"), is_in_place("aten.__and__.Tensor")
+    (True, False)
+    """
+    name = target.removeprefix("torch.ops.").split(".")[1:2]
+    return bool(name) and name[0].endswith("_") and not name[0].endswith("__")
+
+
 def _refs(value: object) -> Iterator[str]:
     if isinstance(value, Ref):
         yield value.name
@@ -247,19 +257,55 @@ def _refs(value: object) -> Iterator[str]:
             yield from _refs(item)
 
 
-def settle_sizes(shapes: Mapping[str, tuple[Size, ...]], entry: tuple[Size, ...]) -> dict[str, tuple]:
-    """Replace the symbols in all shapes by numbers.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A `Node` whose sizes may still be expressions of symbols."""
 
-    ``entry`` is the shape of the tokens: its first two symbols are batch and query.
+    name: str
+    target: str
+    args: Mapping[str, Any]
+    shape: tuple[Size, ...]
+    dtype: str
+    path: str
+
+
+def assemble(
+    name: str, calls: Iterable[Call], given: Mapping[str, tuple[str, str]], outputs: list[str]
+) -> Program:
+    """Make a program of what a reader found.
+
+    Args:
+        name: the model's name.
+        calls: in order; what the program is given has target "input".
+        given: name of an input -> ("parameter", "buffer" or "input", its name in the module).
+        outputs: names of the returned values; those that are no tensors are left out.
     """
+    calls = list(calls)
+    symbols = _symbols(calls, given)
+    nodes = []
+    for call in calls:
+        target, args = call.target, call.args
+        if target == "input":
+            target, stored_at = given.get(call.name, ("input", call.name))
+            args = {"name": stored_at}
+        shape = tuple(s if isinstance(s, int) else _evaluate(s, symbols) for s in call.shape)
+        nodes.append(Node(call.name, target, args, shape, call.dtype, call.path))
+    known = {node.name for node in nodes}
+    return Program(name, nodes, [output for output in outputs if output in known]).verify()
+
+
+def _symbols(calls: list[Call], given: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+    """Numbers for the symbols of batch and query: those of the first input that looks like tokens
+    (two dimensions of integers), else like hidden states."""
+    inputs = [c for c in calls if c.target == "input" and given.get(c.name, ("input",))[0] == "input"]
+    tokens = [call for call in inputs if call.dtype == "int" and len(call.shape) == 2]
+    hidden = [call for call in inputs if call.dtype == "float" and len(call.shape) > 1]
+    entry = (tokens or hidden or [None])[0]
     symbols: dict[str, int] = {}
-    for size, prime in zip(entry, (BATCH, QUERY), strict=False):
+    for size, prime in zip(entry.shape if entry else (), (BATCH, QUERY), strict=False):
         if isinstance(size, str) and size.isidentifier():
             symbols.setdefault(size, prime)
-    return {
-        name: tuple(s if isinstance(s, int) else _evaluate(s, symbols) for s in shape)
-        for name, shape in shapes.items()
-    }
+    return symbols
 
 
 _OPERATORS = {
@@ -274,6 +320,9 @@ _FUNCTIONS = {
     "CleanDiv": lambda a, b: a // b,
     "Mod": lambda a, b: a % b,
     "PythonMod": lambda a, b: a % b,
+    "Integer": lambda a: a,
+    "Add": lambda *terms: sum(terms),
+    "Mul": lambda *factors: math.prod(factors),
     "Max": max,
     "Min": min,
 }

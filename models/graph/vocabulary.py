@@ -14,8 +14,8 @@ __all__ = [
     "MATMUL",
     "MOVEMENT",
     "NORM",
-    "REDUCTION",
     "RECOGNISED",
+    "REDUCTION",
     "is_known",
 ]
 
@@ -76,6 +76,7 @@ RECOGNISED = _aten("embedding scaled_dot_product_attention topk _grouped_mm") | 
     "plait.experts",
     "plait.grouped_linear",
     "plait.norm",
+    "plait.qgrouped_linear",
     "plait.qlinear",
     "plait.rope",
     "plait.topk",

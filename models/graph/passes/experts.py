@@ -1,6 +1,6 @@
 """Grouped linears of a mixture of experts.
 
-Four spellings: our `plait::grouped_linear`; `grouped_mm` over rows sorted by expert (transformers);
+Four spellings: our `plait::grouped_linear` (and its quantised twin); `grouped_mm` over rows sorted by expert (transformers);
 `bmm` with weights gathered by the experts' numbers; a product with the stacked weights of all
 experts, each row visiting every one.
 """
@@ -15,6 +15,8 @@ GROUPED_MM = ("aten._grouped_mm", "transformers.grouped_mm_fallback")
 
 def match(program: Program, node: Node) -> Match | None:
     """Match a product with stacked weights [experts, ., .]."""
+    if node.target == "plait.qgrouped_linear":
+        return _quantised(program, node)
     if node.target == "plait.grouped_linear":
         return _matched(program, node, node.ref("inputs"), node.ref("weight"))
     if node.target in GROUPED_MM:
@@ -29,6 +31,15 @@ def match(program: Program, node: Node) -> Match | None:
 def rewrite(program: Program, match: Match) -> list[Node]:
     """Replace by plait.experts."""
     return fused(program, match, "plait.experts")
+
+
+def _quantised(program: Program, node: Node) -> Match:
+    """Stacked matrices quantised as one of all their rows."""
+    cin, experts = node.args["cin"], node.args["experts"]
+    cout = node.args["cout"] // experts
+    kept = {name: node.args[name] for name in ("format", "bits_per_weight", "group_size")}
+    facts = {"cin": cin, "cout": cout, "experts": experts, "rows": node.numel // cout, **kept}
+    return Match(frozenset({node.name}), node.name, (node.ref("inputs"),), facts)
 
 
 def _product(program: Program, node: Node) -> tuple[str, str]:

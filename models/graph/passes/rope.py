@@ -28,6 +28,7 @@ def match(program: Program, node: Node) -> Match | None:
     if None in arms or arms[0][1] != arms[1][1]:  # type: ignore[index]
         return None
     region = {node.name, *(step for arm in arms for step in arm[0])}  # type: ignore[index]
+    region |= _views_inside(program, region)
     if only_output(program, region) != node.name:
         return None
     source = arms[0][1]  # type: ignore[index]
@@ -51,6 +52,16 @@ def _arm(program: Program, name: str) -> tuple[list[str], str] | None:
         return None
     turned, source = _rotated(program, data[0])
     return [*steps, name, *turned], source
+
+
+def _views_inside(program: Program, region: set[str]) -> set[str]:
+    """Views and casts that only carry a value from one node of the region to another."""
+    return {
+        user
+        for name in region
+        for user in program.users[name]
+        if program[user].target in MOVEMENT and region.issuperset(program.users[user])
+    }
 
 
 def _is_table(program: Program, product: Node) -> bool:

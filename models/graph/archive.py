@@ -1,0 +1,251 @@
+""".pt2 files: saved by torch.export, read here without torch and without running pickled code.
+
+A .pt2 is a zip of one JSON document a program, of weights, and of pickled example inputs.
+`torch.export.load` unpickles (``weights_only=False`` for some weights and as a fall-back for
+inputs), so it must not see a file from a stranger. A Graph needs the JSON alone: no other member is
+opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import GraphError
+from plait.models.graph.program import (
+    UNKNOWN,
+    Call,
+    Program,
+    Ref,
+    Size,
+    assemble,
+    base_target,
+    is_in_place,
+)
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+__all__ = ["read_archive", "save"]
+
+_LARGEST_JSON = 64 << 20
+"""Bytes of the largest program read; Llama-2-7B's is 4 MB, and JSON takes ten times itself."""
+_MOST_MEMBERS = 100_000
+_SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)")
+"""How the JSON writes a symbol: sympy's ``srepr``."""
+
+_DTYPES = {12: "bool", 9: "complex", 10: "complex", 11: "complex"} | dict.fromkeys(
+    (1, 2, 3, 4, 5, 27, 28), "int"
+)
+"""torch's ScalarType numbers of the file format (torch/_export/serde/schema.py); all else is a
+float."""
+
+
+def save(program: ExportedProgram, path: str | Path) -> None:
+    """Save a traced program as a .pt2 file, whole or not at all."""
+    import torch
+
+    path = Path(path)
+    handle, scratch = tempfile.mkstemp(suffix=".pt2", dir=path.parent)
+    os.close(handle)
+    try:
+        torch.export.save(program, scratch)
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def read_archive(path: str | Path) -> Program:
+    """Read the program of a .pt2 file; anything else is a `GraphError` of one line."""
+    document = _read_json(Path(path))
+    try:
+        module = document["graph_module"]
+        given = dict(_given(spec) for spec in module["signature"]["input_specs"])
+        outputs = [
+            argument["name"]
+            for spec in module["signature"]["output_specs"]
+            for argument in _tensors_of(next(iter(spec.values()))["arg"])
+        ]
+        calls = [*_inputs(module["graph"]), *_walk(module["graph"], {}, "")]
+        return assemble(Path(path).stem, calls, given, outputs)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
+        raise GraphError(
+            "not a program that this version reads",
+            where=str(path),
+            got=f"{type(error).__name__} {error}",
+            expected="a file of torch.export.save of torch 2.9 or later",
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    expected = "a .pt2 file of torch.export.save"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            found = [m for m in members if _is_program(m.filename)]
+            if len(members) > _MOST_MEMBERS or len(found) != 1:
+                what = f"{len(found)} programs in the file"
+                raise GraphError(what, where=str(path), expected="one, from torch.export.save")
+            if found[0].file_size > _LARGEST_JSON:
+                raise GraphError(
+                    "the program is too large",
+                    where=str(path),
+                    got=f"{found[0].file_size:,} bytes",
+                    expected=f"at most {_LARGEST_JSON:,}",
+                )
+            with archive.open(found[0]) as member:
+                text = member.read(_LARGEST_JSON + 1)
+    except OSError as error:
+        raise GraphError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise GraphError(
+            f"not a whole zip file: {error}", where=str(path), expected=expected
+        ) from None
+    if len(text) > _LARGEST_JSON:
+        raise GraphError("the program is larger than its header says", where=str(path))
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GraphError(
+            f"the program is no JSON: {error}", where=str(path), expected=expected
+        ) from None
+    if not isinstance(document, dict):
+        raise GraphError("the program is no JSON object", where=str(path), expected=expected)
+    return document
+
+
+def _is_program(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 3 and parts[1] == "models" and parts[2].endswith(".json")
+
+
+def _given(spec: dict[str, Any]) -> tuple[str, tuple[str, str]]:
+    """Name of an input of the program, its role, and its name in the module."""
+    kind, fields = next(iter(spec.items()))
+    names = [argument["name"] for argument in _tensors_of(fields["arg"])]
+    name = names[0] if names else f"({kind})"
+    if kind == "parameter":
+        return name, ("parameter", fields["parameter_name"])
+    if kind == "buffer":
+        return name, ("buffer", fields["buffer_name"])
+    if kind == "tensor_constant":
+        return name, ("buffer", fields["tensor_constant_name"])
+    return name, ("input", name)
+
+
+def _tensors_of(argument: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The tensors of an argument: {"name": ...}, {"as_tensor": {"name": ...}} or a list of them."""
+    if "name" in argument and "graph" not in argument:
+        yield argument
+    elif "as_tensor" in argument:
+        yield argument["as_tensor"]
+    elif "as_tensors" in argument:
+        yield from argument["as_tensors"]
+
+
+def _inputs(graph: dict[str, Any]) -> Iterator[Call]:
+    for argument in graph["inputs"]:
+        for tensor in _tensors_of(argument):
+            yield Call(tensor["name"], "input", {}, *_tensor(graph, tensor["name"]), "")
+
+
+def _walk(graph: dict[str, Any], values: dict[str, Any], path: str) -> Iterator[Call]:
+    """Yield the calls of a graph; blocks that switch gradients or autocast are inlined."""
+    for number, node in enumerate(graph["nodes"]):
+        here = _path(node["metadata"].get("nn_module_stack", "")) or path
+        arguments = [(item["name"] or str(i), item["arg"]) for i, item in enumerate(node["inputs"])]
+        blocks = [i for i, (_, argument) in enumerate(arguments) if "as_graph" in argument]
+        results = [tensor["name"] for out in node["outputs"] for tensor in _tensors_of(out)]
+        if blocks:
+            yield from _inline(node["target"], arguments, blocks, results, values, here)
+            continue
+        target = base_target(node["target"])
+        args = {name: _plain(argument, values) for name, argument in arguments}
+        if not results:
+            _check_empty(node, target, here)
+        elif len(results) == 1 and "as_tensor" in node["outputs"][0]:
+            yield Call(results[0], target, args, *_tensor(graph, results[0]), here)
+            first = arguments[0][1].get("as_tensor") if arguments else None
+            if first and is_in_place(node["target"]):
+                values[first["name"]] = Ref(results[0])
+        else:
+            name = node.get("name") or f"{target}_{number}"
+            name = name if name not in graph["tensor_values"] else f"{name}_all"
+            yield Call(name, target, args, *_tensor(graph, results[0]), here)
+            for index, result in enumerate(results):
+                one = {"input": Ref(name), "index": index}
+                yield Call(result, "getitem", one, *_tensor(graph, result), here)
+
+
+def _inline(
+    target: str,
+    arguments: list[tuple[str, dict[str, Any]]],
+    blocks: list[int],
+    results: list[str],
+    values: dict[str, Any],
+    path: str,
+) -> Iterator[Call]:
+    if "wrap_with_set_grad_enabled" not in target and "wrap_with_autocast" not in target:
+        raise GraphError(f"op {target} is not understood", where=path or "the top module")
+    block = arguments[blocks[0]][1]["as_graph"]["graph"]
+    passed = [_plain(argument, values) for _, argument in arguments[blocks[0] + 1 :]]
+    inner = {
+        tensor["name"]: value
+        for argument, value in zip(block["inputs"], passed, strict=True)
+        for tensor in _tensors_of(argument)
+    }
+    yield from _walk(block, inner, path)
+    returned = [t for argument in block["outputs"] for t in _tensors_of(argument)]
+    for name, tensor in zip(results, returned, strict=True):
+        values[name] = inner.get(tensor["name"], Ref(tensor["name"]))
+
+
+def _check_empty(node: dict[str, Any], target: str, path: str) -> None:
+    """Only shape arithmetic and assertions may give no tensor."""
+    scalar = node["outputs"] and all(
+        next(iter(out)).startswith("as_sym") or "as_int" in out for out in node["outputs"]
+    )
+    if not scalar and "assert" not in target and "sym_" not in target:
+        raise GraphError(f"op {target} is not understood", where=path or "the top module")
+
+
+def _plain(argument: dict[str, Any], values: dict[str, Any]) -> Any:
+    """A Ref, a scalar, or a list of them."""
+    kind, value = next(iter(argument.items()))
+    if kind == "as_none":
+        return None
+    if kind == "as_tensor":
+        return values.get(value["name"], Ref(value["name"]))
+    if kind in ("as_tensors", "as_optional_tensors"):
+        each = [v if "as_tensor" in v or "as_none" in v else {"as_tensor": v} for v in value]
+        return [_plain(v, values) for v in each]
+    if kind.startswith("as_sym"):
+        if isinstance(value, list):
+            return [v["as_int"] if "as_int" in v else UNKNOWN for v in value]
+        return value["as_int"] if "as_int" in value else UNKNOWN
+    return value
+
+
+def _tensor(graph: dict[str, Any], name: str) -> tuple[tuple[Size, ...], str]:
+    """Shape and dtype of a tensor."""
+    meta = graph["tensor_values"][name]
+    sizes = tuple(
+        size["as_int"]
+        if "as_int" in size
+        else _SYMBOL.sub(r"\1", str(size["as_expr"]["expr_str"]))
+        for size in meta["sizes"]
+    )
+    return sizes, _DTYPES.get(meta["dtype"], "float")
+
+
+def _path(stack: str) -> str:
+    """The innermost module of "key,path,type;key,path,type"."""
+    fields = stack.split(";")[-1].split(",")
+    return fields[1].removeprefix("L['self'].") if len(fields) > 2 else ""
