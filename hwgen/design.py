@@ -28,6 +28,7 @@ class Design:
         include_folders: where sources find their headers.
         states: names of the sequencer's states.
         counters: names of the cycle counters, in order.
+        errors: names of the error bits, lowest first.
     """
 
     machine: str
@@ -40,6 +41,7 @@ class Design:
     include_folders: tuple[str, ...]
     states: tuple[str, ...]
     counters: tuple[str, ...]
+    errors: tuple[str, ...]
 
     @property
     def port_bytes(self) -> int:

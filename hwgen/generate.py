@@ -98,7 +98,7 @@ def generate(
         "Makefile": _makefile(design, program),
         "program.mem": mem_text(program.blocks),
         "program.txt": program.listing,
-        "expected.mem": mem_text({program.results_at: program.expected}),
+        "expected.mem": mem_text({program.results_at: recipe.expected_image(machine, program)}),
     }
     manifest = Manifest(
         folder=Path(out_dir),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plait.errors import SpecError
 
-__all__ = ["LIBRARY", "compile_order", "enum_names", "parameter_names"]
+__all__ = ["LIBRARY", "compile_order", "enum_names", "error_names", "parameter_names"]
 
 LIBRARY = Path(__file__).resolve().parents[1] / "rtl"
 
@@ -20,7 +20,7 @@ def parameter_names(source: str) -> list[str]:
     >>> parameter_names("module m #(\\n  parameter int unsigned Rows = 8\\n) (input logic clk_i);")
     ['Rows']
     """
-    return _PARAMETER.findall(source.split(");")[0])
+    return _PARAMETER.findall(source)
 
 
 def enum_names(source: str, enum: str, prefix: str) -> tuple[str, ...]:
@@ -41,6 +41,17 @@ def enum_names(source: str, enum: str, prefix: str) -> tuple[str, ...]:
         words = re.findall("[A-Z][a-z0-9]*", name.strip().removeprefix(prefix))
         values[place] = "_".join(words).lower()
     return tuple(values[place] for place in range(len(values)))
+
+
+def error_names(source: str) -> tuple[str, ...]:
+    """Names of the error bits, lowest first, in plain words.
+
+    >>> error_names("localparam int unsigned ERROR_NON_FINITE = 0;")
+    ('non finite',)
+    """
+    found = re.findall(r"localparam\s+int\s+unsigned\s+ERROR_(\w+)\s*=\s*(\d+)", source)
+    ordered = sorted(found, key=lambda item: int(item[1]))
+    return tuple(name.replace("_", " ").lower() for name, _ in ordered)
 
 
 def compile_order(file_list: Path) -> list[str]:

@@ -23,6 +23,7 @@ from plait.hwgen.bit_serial.program import (
     disassemble,
     encode,
 )
+from plait.models.golden.bit_serial_linear import check_tensor
 
 if TYPE_CHECKING:
     from plait.models.quantize import QuantizedTensor
@@ -82,7 +83,8 @@ class Program:
 
 
 def shape_of(job: Multiplication, geometry: Geometry) -> Shape:
-    """Check that the two operands fit each other, and cut them into tiles."""
+    """Check that the operands suit the machine and each other, and cut them into tiles."""
+    check_tensor(job.weights, geometry.lanes)
     check_activations(job.activations)
     outputs, inputs = job.weights.shape
     if job.activations.ndim != 2 or job.activations.shape[1] != inputs:

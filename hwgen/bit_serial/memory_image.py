@@ -22,7 +22,6 @@ __all__ = [
     "StoredWeights",
     "activation_image",
     "check_activations",
-    "check_weights",
     "read_activations",
     "read_results",
     "read_weights",
@@ -52,8 +51,11 @@ class StoredWeights:
 
 
 def weight_image(tensor: QuantizedTensor, shape: Shape) -> Image:
-    """Lay out the weights: all output tiles, each with channel steps, headers and bit planes."""
-    check_weights(tensor)
+    """Lay out the weights: all output tiles, each with channel steps, headers and bit planes.
+
+    Args:
+        tensor: one that plait.models.golden accepts (`check_tensor`): integer scales of two levels.
+    """
     machine = shape.geometry
     rows = shape.output_tiles * machine.rows
     zero = int(tensor.format.encode(np.zeros(1))[0])
@@ -155,24 +157,6 @@ def read_results(image: Image, shape: Shape) -> NDArray[np.float32]:
     return np.ascontiguousarray(whole[: shape.tokens, : shape.outputs])
 
 
-def check_weights(tensor: QuantizedTensor) -> None:
-    """Refuse a tensor the machine has no place for."""
-    name = tensor.format.name
-    if tensor.zeros is not None:
-        raise SpecError("the machine has no zero points", where="weights", got=name)
-    if tensor.scale_codes is None or tensor.channel_steps is None:
-        raise SpecError(
-            "the machine scales groups by 8-bit integers and channels by FP16 steps",
-            where="weights",
-            got="scales of one level",
-            hint="quantise with scale_bits=8",
-        )
-    _refuse(tensor.scale_codes == 0, "scale of zero", "weights: output {}, group {}")
-    steps = np.asarray(tensor.channel_steps)
-    _refuse(~np.isfinite(steps), "channel step is not finite", "weights: output {}")
-    _refuse(steps <= 0, "channel step is not positive", "weights: output {}")
-
-
 def check_activations(activations: NDArray[np.generic]) -> None:
     """Refuse activations that are not finite FP16 or INT8 numbers [tokens, inputs]."""
     if activations.dtype not in (np.float16, np.int8):
@@ -203,7 +187,7 @@ def _checked(image: Image, words: int, machine: Geometry, what: str) -> Image:
 
 
 def _headers(tensor: QuantizedTensor) -> NDArray[np.uint16]:
-    assert tensor.scale_codes is not None  # check_weights
+    assert tensor.scale_codes is not None  # check_tensor
     selectors = np.asarray(tensor.selectors, np.uint16)
     return selectors << np.uint16(8) | tensor.scale_codes.astype(np.uint16)
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plait.errors import SpecError
 from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
+from plait.hwgen.bit_serial.memory_image import result_image
 from plait.hwgen.bit_serial.package import DEFAULT_FORMATS, bit_serial_package
 from plait.hwgen.bit_serial.parameters import core_parameters, geometry
 from plait.hwgen.design import Design, render
-from plait.hwgen.verilog import LIBRARY, compile_order, enum_names
+from plait.hwgen.verilog import LIBRARY, compile_order, enum_names, error_names
 from plait.models import formats as registry
 from plait.models.formats import Format
+from plait.models.golden.bit_serial_linear import linear
 from plait.models.quantize import quantize
 from plait.sim.spec.base import Phase
 from plait.sim.spec.bit_serial import BitSerial
 
-__all__ = ["design", "program"]
+__all__ = ["design", "expected_image", "golden_outputs", "program"]
 
 _FILE_LIST = LIBRARY / "bit_serial.f"
 _FORMAT_PACKAGE = "bit_serial/plait_bs_pkg.sv"
@@ -60,6 +63,7 @@ def design(machine: BitSerial, phase: Phase, formats: Sequence[str | Format] | N
         include_folders=("rtl/common",),
         states=enum_names(machine_package, "state_e", "Sequencer"),
         counters=enum_names(machine_package, "cause_e", "Cause"),
+        errors=error_names(machine_package),
     )
 
 
@@ -70,6 +74,29 @@ def program(machine: BitSerial, design: Design, jobs: Sequence[Multiplication] |
         geometry(machine, design.phase),
         design.formats,
     )
+
+
+def golden_outputs(machine: BitSerial, job: Multiplication) -> NDArray[np.float32]:
+    """What the machine must write for a job, float32 [tokens, outputs]."""
+    pe = machine.pe
+    return linear(
+        job.weights,
+        job.activations,
+        lanes=pe.lanes,
+        guard_bits=pe.guard_bits,
+        accumulator_bits=pe.accumulator_bits,
+        output_accumulator_bits=pe.output_accumulator_bits,
+        scale_bits=pe.scale_bits,
+    )
+
+
+def expected_image(machine: BitSerial, program: Program) -> NDArray[np.uint8]:
+    """The region of results as the machine must leave it, by the golden model."""
+    blocks = [
+        result_image(golden_outputs(machine, job), shape)
+        for job, shape in zip(program.jobs, program.shapes, strict=True)
+    ]
+    return np.concatenate(blocks)
 
 
 def _formats(

@@ -98,22 +98,6 @@ def test_bits_of_a_small_example() -> None:
     assert [int.from_bytes(word.tobytes(), "little") for word in words] == expected
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("scale_codes", 0, "weights: output 1, group 2: scale of zero"),
-        ("channel_steps", np.inf, "weights: output 1: channel step is not finite"),
-        ("channel_steps", 0, "weights: output 1: channel step is not positive"),
-    ],
-)
-def test_bad_weights(field: str, value: float, message: str) -> None:
-    shape = Shape(Geometry(8, 4, 4, 256), 1, 4, 40, group_size=8, code_bits=4)
-    bad = tensor(shape, 0)
-    getattr(bad, field)[(1, 2) if field == "scale_codes" else 1] = value
-    with pytest.raises(SpecError, match=message):
-        memory_image.weight_image(bad, shape)
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_activations_that_are_no_numbers(value: float) -> None:
     shape = Shape(Geometry(8, 4, 4, 256), 3, 8, 40, group_size=8, code_bits=4)
