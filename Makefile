@@ -33,10 +33,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p plait
 	$(BIN)/lint-imports
-	$(BIN)/python -m plait.cli.readme --check README.md
+	$(BIN)/python tests/agreement/measure.py --check README.md
 
 readme: $(STAMP)
-	$(BIN)/python -m plait.cli.readme README.md
+	$(BIN)/python tests/agreement/measure.py README.md
 
 size:
 	@$(PYTHON) tests/structure/size.py

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from plait.models.graph import Graph, Workload
-    from plait.models.quantize import QuantizedTensor
-    from plait.sim.report import Report
-    from plait.sim.spec import Accelerator
+    from plait.models.graph.graph import Graph
+    from plait.models.graph.workload import Workload
+    from plait.models.quantize.tensor import QuantizedTensor
+    from plait.sim.report.report import Report
+    from plait.sim.spec.base import Accelerator
+
+Progress = Callable[[int, int], None]
+"""Called with the work done and the whole work."""
 
 __all__ = [
     "export",
@@ -26,33 +30,52 @@ __all__ = [
 ]
 
 
-def load_model(source: str | Path | torch.nn.Module, inputs: Sequence[Any] = ()) -> Graph:
+def load_model(
+    source: str | Path | torch.nn.Module, inputs: tuple[Any, ...] | None = None
+) -> Graph:
     """Load the graph of a model.
 
     Args:
         source: a name of ``plait models``, a .pt2 file, a Hugging Face folder, or a module.
-        inputs: example inputs, for a module whose own are not known.
+        inputs: example inputs of a module; by default tokens.
     """
-    from plait.models.graph import load_graph
+    from plait.models.graph.load import load_graph
 
-    return load_graph(source, *inputs)
+    return load_graph(source, inputs)
 
 
-def load_module(source: str | Path) -> torch.nn.Module:
-    """Load a torch.nn.Module with real weights and ``.tokenizer``.
+def load_module(source: str | Path, progress: Progress | None = None) -> torch.nn.Module:
+    """Load a torch.nn.Module with real weights, ``.tokenizer`` and ``.weights_note``.
 
     Args:
         source: ``smollm2-135m``, a GGUF file or a Hugging Face folder.
+        progress: called with the tensors loaded and the tensors in all.
     """
-    from plait.models.llm import load_module as load
+    from plait.models.llm.weights import load_module as load
 
-    return load(source)
+    return load(source, progress)
 
 
+@overload
+def quantize(
+    source: torch.nn.Module,
+    format: str,
+    group_size: int | str | None = None,
+    method: str = "rtn",
+    **configuration: Any,
+) -> torch.nn.Module: ...
+@overload
+def quantize(
+    source: np.ndarray,
+    format: str,
+    group_size: int | str | None = None,
+    method: str = "rtn",
+    **configuration: Any,
+) -> QuantizedTensor: ...
 def quantize(
     source: np.ndarray | torch.nn.Module,
     format: str,
-    group_size: int | str = 128,
+    group_size: int | str | None = None,
     method: str = "rtn",
     **configuration: Any,
 ) -> QuantizedTensor | torch.nn.Module:
@@ -62,16 +85,26 @@ def quantize(
         source: a module, whose block linears become QuantizedLinear in a copy; or an array
             [outputs, inputs].
         format: a name of ``plait formats``.
-        group_size: weights along the inputs that share a scale; ``channel`` or ``tensor``.
+        group_size: weights along the inputs that share a scale, ``channel`` or ``tensor``;
+            by default the format's own, which is 128 for most.
         method: how codes are chosen; ``rtn`` rounds to nearest.
-        configuration: of the method; ``scale_bits=8`` adds second-level scales.
+        configuration: of the method; ``scale_bits=8`` adds second-level scales, ``progress=``
+            is called with the weights quantised and the weights in all.
     """
-    from plait.models import quantize as part
+    from plait.models.quantize.methods import quantize as part
 
-    return part.quantize(source, format, group_size=group_size, method=method, **configuration)
+    result: QuantizedTensor | torch.nn.Module
+    result = part(source, format, group_size=group_size, method=method, **configuration)
+    return result
 
 
-def perplexity(module: torch.nn.Module, text: str, window: int = 512, windows: int = 56) -> float:
+def perplexity(
+    module: torch.nn.Module,
+    text: str,
+    window: int = 512,
+    windows: int = 56,
+    progress: Progress | None = None,
+) -> float:
     """Measure exp(mean negative log-likelihood) over all predicted tokens.
 
     Args:
@@ -79,17 +112,32 @@ def perplexity(module: torch.nn.Module, text: str, window: int = 512, windows: i
         text: plain text, tokenised once.
         window: tokens of a window; windows do not overlap, positions restart in each.
         windows: how many, from the start of the text.
+        progress: called with the windows done and the windows in all.
     """
-    from plait.models import quantize as part
+    from plait.models.quantize import metrics
 
-    return part.perplexity(module, text, window=window, windows=windows)
+    return metrics.perplexity(module, text, window, windows, progress=progress)
 
 
-def export(module: torch.nn.Module) -> Graph:
-    """Export a module by torch.export and read it as a Graph; quantised weights keep formats."""
-    from plait.models.graph import export_module
+def export(
+    module: torch.nn.Module,
+    path: str | Path | None = None,
+    inputs: tuple[Any, ...] | None = None,
+) -> Graph:
+    """Export a module by torch.export and read it as a Graph; quantised weights keep formats.
 
-    return export_module(module)
+    Args:
+        module: a decoder LLM, or a part of one.
+        path: also save the exported program there, as a .pt2 file.
+        inputs: example inputs; by default tokens.
+    """
+    from plait.models.graph import archive
+    from plait.models.graph.export import export_program, graph_from_exported
+
+    program = export_program(module, inputs)
+    if path is not None:
+        archive.save(program, path)
+    return graph_from_exported(program)
 
 
 def load_accelerator(source: str | Path | Accelerator) -> Accelerator:
@@ -98,7 +146,7 @@ def load_accelerator(source: str | Path | Accelerator) -> Accelerator:
     >>> load_accelerator("bitmod-lossy").clock_hz
     1000000000.0
     """
-    from plait.sim.spec import load_accelerator as load
+    from plait.sim.spec.load import load_accelerator as load
 
     return load(source)
 
@@ -128,9 +176,9 @@ def simulate(
     >>> report.cycles
     81344464
     """
-    from plait import sim
+    from plait.sim.run import simulate as part
 
-    return sim.simulate(
+    return part(
         model,
         machine,
         phase=phase,

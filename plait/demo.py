@@ -6,19 +6,21 @@ quoted except the figures of the paper, which stand in columns named ``published
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plait import api
+from plait.modules import bits_per_weight
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from plait.models.graph import Graph
-    from plait.sim.report import Report
+    from plait.models.graph.graph import Graph
+    from plait.sim.report.report import Report
 
 __all__ = ["Section", "run"]
 
@@ -83,7 +85,9 @@ def accuracy(modules: dict[str, torch.nn.Module], windows: int, announce: Announ
     for name, module in modules.items():
         announce(f"perplexity, {name}, {windows} windows of 512 tokens")
         value = api.perplexity(module, text(), window=512, windows=windows)
-        rows.append({"weights": name, "bits a weight": _bits(module), "perplexity": value})
+        rows.append(
+            {"weights": name, "bits a weight": bits_per_weight(module), "perplexity": value}
+        )
     frame = pd.DataFrame(rows)
     frame["to fp32"] = frame["perplexity"] / frame["perplexity"][0]
     note = f"First {windows} windows of 512 tokens of Botchan, groups of {GROUP}. {WEIGHTS_NOTE}"
@@ -109,7 +113,7 @@ def machines(graphs: dict[str, Graph], announce: Announce) -> Section:
                 "prefill ms": prefill.seconds * 1e3,
                 "decode ms": decode.seconds * 1e3,
                 "tokens a second": 1 / decode.seconds,
-                "decode mJ": _millijoules(decode),
+                "decode mJ": (decode.energy_joules or math.nan) * 1e3,
             }
         )
     note = (
@@ -144,15 +148,9 @@ def paper(announce: Announce) -> Section:
     return Section("Time: speedups of the BitMoD paper", frame, note)
 
 
-def _published_cycles(graph: Graph, machine: str, phase: str) -> int:
+def _published_cycles(graph: Graph, machine: str, phase: str) -> float:
     report = api.simulate(graph, machine, phase=phase, context=CONTEXT, fidelity="published")
-    return int(report.cycles)
-
-
-def _millijoules(report: Report) -> float | None:
-    """Energy of a step; None for machines that have no energy model."""
-    energy = report.totals.get("energy_pj")
-    return energy["total"] * 1e-9 if energy else None
+    return float(report.totals["cycles"])
 
 
 def write(sections: list[Section], path: str | Path) -> Path:

@@ -53,6 +53,11 @@ class _QuantizedMatrix(nn.Module):
         return self._header["group_size"]
 
     @property
+    def out_features(self) -> int:
+        """Rows of the matrix."""
+        return self._header["shape"][0]
+
+    @property
     def in_features(self) -> int:
         """Columns of the matrix."""
         return self._header["shape"][1]
@@ -103,11 +108,6 @@ class QuantizedLinear(_QuantizedMatrix):
     def __init__(self, tensor: QuantizedTensor, bias: Tensor | None = None) -> None:
         super().__init__(tensor)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
-
-    @property
-    def out_features(self) -> int:
-        """Rows of the matrix."""
-        return self._header["shape"][0]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""

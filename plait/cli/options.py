@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from plait.errors import SpecError
 
-__all__ = ["Json", "Machine", "Model", "parse_formats", "parse_group", "parse_overrides"]
+__all__ = [
+    "Group",
+    "Json",
+    "Machine",
+    "Model",
+    "TextFile",
+    "Weights",
+    "parse_formats",
+    "parse_group",
+    "parse_overrides",
+]
 
 Model = Annotated[
     str,
@@ -21,13 +31,20 @@ Model = Annotated[
 Machine = Annotated[
     str, typer.Argument(metavar="MACHINE", help="A name of `plait machines` or a YAML file.")
 ]
+Weights = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="smollm2-135m, a GGUF file or a Hugging Face folder with weights."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document and nothing else.")]
 Group = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--group",
         metavar="N",
-        help="Weights that share one scale: a number, `channel` or `tensor`.",
+        help="Weights that share one scale: a number, `channel` or `tensor`; default 128, "
+        "or what the format fixes.",
     ),
 ]
 TextFile = Annotated[
@@ -56,28 +73,30 @@ def parse_formats(text: str | None) -> str | dict[str, str | float] | None:
     return formats
 
 
-def parse_overrides(pairs: list[str]) -> dict[str, str | float | int]:
-    """Read ``array.decode.rows=128`` of ``--set``.
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """Read ``array.decode.rows=128`` of ``--set``; a value is what it would be in a YAML file.
 
     >>> parse_overrides(["array.decode.rows=128", "clock_hz=2e9"])
     {'array.decode.rows': 128, 'clock_hz': 2000000000.0}
     """
-    overrides: dict[str, str | float | int] = {}
+    from plait.sim.spec.yaml_file import parse_yaml
+
+    overrides: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = (word.strip() for word in pair.partition("="))
         if not key or not value:
             raise SpecError("not an override", where="--set", got=pair, expected="KEY=VALUE")
-        overrides[key] = int(value) if value.isdecimal() else _number(value)
+        overrides[key] = parse_yaml(f"value: {value}", f"--set {key}").data["value"]
     return overrides
 
 
-def parse_group(text: str) -> int | str:
+def parse_group(text: str | None) -> int | str | None:
     """Read a number of weights, ``channel`` or ``tensor``.
 
     >>> parse_group("64"), parse_group("channel")
     (64, 'channel')
     """
-    if text in ("channel", "tensor"):
+    if text in (None, "channel", "tensor"):
         return text
     if not text.isdecimal() or not 1 <= int(text) <= 1 << 20:
         expected = "a number of weights, channel or tensor"

@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["engineering", "line", "paragraph", "show_json", "table"]
+__all__ = ["engineering", "line", "paragraph", "show_json", "table", "width"]
 
-_WIDTH_WHEN_PIPED = 200  # nothing is cut or folded where a program reads
+_WIDTH_WHEN_PIPED = 160  # hardly anything is folded where a program reads
+_WIDEST_TEXT = 100
 _PREFIXES = (
     (1e15, "P"),
     (1e12, "T"),
@@ -40,8 +41,12 @@ def line(text: str = "") -> None:
 
 def paragraph(text: str) -> None:
     """Write a sentence or more, wrapped at the terminal's width or at 100 columns."""
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    line(textwrap.fill(text, min(columns, 100)))
+    line(textwrap.fill(text, min(width(), _WIDEST_TEXT)))
+
+
+def width() -> int:
+    """Columns of the terminal, or of what is written where nobody looks."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -52,7 +57,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     from rich.text import Text
 
     rows = [list(row) for row in rows]
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED, highlight=False)
+    console = Console(width=width(), highlight=False)
     shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         right = bool(rows) and all(_is_number(row[index]) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -16,7 +17,8 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 # Typer carries its own copy of click, whose place has moved before; these two are public by name.
-_UsageError, _ClickError = typer.BadParameter.__mro__[1:3]
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_ClickError: Any = typer.BadParameter.__mro__[2]
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def run(arguments: list[str] | None = None) -> int:
     except _UsageError as error:
         return _fail(_usage_line(error))
     except _ClickError as error:
-        return _fail(error.format_message())  # type: ignore[attr-defined]
+        return _fail(error.format_message())
     except PlaitError as error:
         return _fail(str(error))
     except BrokenPipeError:
@@ -46,11 +48,11 @@ def run(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _usage_line(error: BaseException) -> str:
+def _usage_line(error: Any) -> str:
     """The mistake, and which command's help explains it."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "plait"
-    message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+    message = error.format_message().rstrip(".")
     return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
 
 

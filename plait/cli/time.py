@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from plait import api
 from plait.cli.app import app
 from plait.cli.options import Json, Machine, Model, parse_formats, parse_overrides
-from plait.cli.output import engineering, line, show_json, table
+from plait.cli.output import line, show_json, table, width
 from plait.cli.progress import progress
-
-if TYPE_CHECKING:
-    from plait.sim.report.report import Report
 
 
 @app.command(
@@ -69,46 +66,19 @@ def simulate(
     if json:
         show_json(report.to_json())
     else:
-        _show(report)
+        from plait.sim.report.table import as_text
 
-
-def _show(report: Report) -> None:
-    line(
-        f"{report.model} on {report.accelerator}: {report.phase}, context {report.context}, "
-        f"batch {report.batch}, {report.fidelity}"
-    )
-    totals = report.totals
-    columns = ["op", "kind", "count", "time", "share", "bound", "operations", "bytes"]
-    rows = [
-        (
-            row["op"],
-            row["kind"],
-            row["count"],
-            engineering(row["seconds"], "s"),
-            f"{row['seconds'] / report.seconds:.1%}",
-            row["bound"],
-            engineering(row["operations"], ""),
-            engineering(row["bytes"], "B"),
-        )
-        for row in report.table.to_dict("records")
-    ]
-    table(columns, rows)
-    if "cycles" in totals:
-        line(f"cycles      {totals['cycles']:,}")
-    line(f"time        {engineering(report.seconds, 's')}")
-    if "energy_pj" in totals:
-        line(f"energy      {engineering(totals['energy_pj']['total'] * 1e-12, 'J')}")
-    line(f"operations  {engineering(report.operations, 'OP')}")
-    line(f"bytes       {engineering(report.bytes, 'B')}")
+        line(as_text(report, width()))
 
 
 @app.command(rich_help_panel="Time", epilog="Example: plait machines --json")
 def machines(json: Json = False) -> None:
     """The machines that are known by name."""
-    from plait.sim.spec import accelerator_names, load_accelerator
+    from plait.sim.spec.load import accelerator_names, load_accelerator
 
     known = [load_accelerator(name) for name in accelerator_names()]
     if json:
         show_json({"machines": [machine.model_dump(mode="json") for machine in known]})
     else:
-        table(["machine", "family"], [(machine.name, machine.family) for machine in known])
+        rows = [(machine.name, machine.family, machine.summary) for machine in known]
+        table(["machine", "family", "what it is"], rows)

@@ -3,39 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait import api
 from plait.cli.app import app
-from plait.cli.options import Group, Json, TextFile, parse_group
+from plait.cli.options import Group, Json, Model, TextFile, Weights, parse_group
 from plait.cli.output import engineering, line, show_json, table
 from plait.cli.progress import progress
+from plait.errors import SpecError
+from plait.modules import bits_per_weight, quantised_layers
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from plait.models.formats import Format
 
-Weights = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="smollm2-135m, a GGUF file or a Hugging Face folder with weights."
-    ),
-]
-FormatName = Annotated[
-    str | None, typer.Option("--format", metavar="F", help="A name of `plait formats`.")
-]
+FormatName = typer.Option("--format", metavar="F", help="A name of `plait formats`.")
 
 
 @app.command(
     rich_help_panel="Values",
-    epilog="Example: plait perplexity smollm2-135m --format bitmod4 --text book.txt.gz",
+    epilog="Example: plait quantize smollm2-135m --format bitmod4 --group 64 -o small.safetensors",
+)
+def quantize(
+    model: Weights,
+    format: Annotated[str, FormatName],
+    group: Group = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write safetensors.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Quantise the block linears of a model with weights, and save them packed."""
+    from plait.models.quantize.storage import save_tensors
+
+    module, small = _quantised(model, format, parse_group(group))
+    layers = quantised_layers(small)
+    if output:
+        save_tensors(output, {name: layer.tensor() for name, layer in layers.items()})
+    document = {
+        "model": model,
+        "format": format,
+        "group": parse_group(group),
+        "layers": len(layers),
+        "weights": sum(layer.out_features * layer.in_features for layer in layers.values()),
+        "bits_per_weight": bits_per_weight(small),
+        "note": getattr(module, "weights_note", ""),
+        "file": str(output) if output else None,
+    }
+    if json:
+        show_json(_present(document))
+        return
+    line(
+        f"{document['layers']} linears of {model}, {document['weights']:,} weights, to {format}: "
+        f"{document['bits_per_weight']:.4g} bits a weight"
+    )
+    for key in ("note", "file"):
+        if document[key]:
+            line(str(document[key]))
+
+
+@app.command(
+    rich_help_panel="Values",
+    epilog="Example: plait perplexity smollm2-135m --format bitmod4 --group 64 --text book.txt.gz",
 )
 def perplexity(
     model: Weights,
     text: TextFile,
-    format: FormatName = None,
-    group: Group = "64",
+    format: Annotated[str | None, FormatName] = None,
+    group: Group = None,
     window: Annotated[int, typer.Option(metavar="N", help="Tokens of a window.")] = 512,
     windows: Annotated[int, typer.Option(metavar="N", help="Windows, from the start.")] = 56,
     json: Json = False,
@@ -44,28 +83,84 @@ def perplexity(
     from plait.files import read_text
 
     words = read_text(text)
-    with progress(f"perplexity of {model}"):
-        module = api.load_module(model)
-        if format:
-            module = api.quantize(module, format, group_size=parse_group(group))
-        value = api.perplexity(module, words, window=window, windows=windows)
+    module, small = _quantised(model, format, parse_group(group))
+    with progress("perplexity") as work:
+        value = api.perplexity(small, words, window, windows, work.advance)
     document = {
         "model": model,
         "format": format or "fp32",
-        "group": parse_group(group) if format else None,
+        "group": parse_group(group),
+        "bits_per_weight": bits_per_weight(small),
         "window": window,
         "windows": windows,
         "perplexity": value,
-        "weights": getattr(module, "weights_note", None),
+        "note": getattr(module, "weights_note", ""),
     }
     if json:
-        show_json({key: value for key, value in document.items() if value is not None})
+        show_json(_present(document))
+        return
+    line(f"perplexity {value:.3f}: {document['format']}, {windows} windows of {window} tokens")
+    if document["note"]:
+        line(str(document["note"]))
+
+
+@app.command(rich_help_panel="Values", epilog="Example: plait export llama-2-7b -o llama-2-7b.pt2")
+def export(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.pt2", help="The file to write.")
+    ],
+    format: Annotated[str | None, FormatName] = None,
+    group: Group = None,
+    json: Json = False,
+) -> None:
+    """Export a model by torch.export; with a format its weights are needed and kept quantised."""
+    if output.suffix != ".pt2":
+        raise SpecError("not the name of a .pt2 file", where="--output", got=str(output))
+    module = _quantised(model, format, parse_group(group))[1] if format else _shape_only(model)
+    with progress("exporting"):
+        graph = api.export(module, output)
+    size = output.stat().st_size
+    if json:
+        document = {"model": model, "format": format, "file": str(output), "bytes": size}
+        show_json(_present({**document, "parameters": graph.parameters, "ops": len(graph.ops)}))
     else:
-        line(
-            f"perplexity {value:.3f}  ({document['format']}, {windows} windows of {window} tokens)"
-        )
-        if document["weights"]:
-            line(f"weights: {document['weights']}")
+        line(str(graph))
+        line(f"{output}: {engineering(size, 'B')}")
+
+
+def _quantised(
+    model: str, format: str | None, group: int | str | None
+) -> tuple[nn.Module, nn.Module]:
+    """The model with its weights, and the same quantised if a format is given."""
+    if format:
+        _get_format(format)  # before seconds of loading
+    with progress(f"loading {model}") as work:
+        module = api.load_module(model, work.advance)
+        if not format:
+            return module, module
+        work.say(f"quantising to {format}")
+        return module, api.quantize(module, format, group, progress=work.advance)
+
+
+def _shape_only(model: str) -> nn.Module:
+    """A module without weights: what torch.export needs of a model, and no more."""
+    from plait.models.llm.config import load_shape
+    from plait.models.llm.decoder import build_decoder
+
+    return build_decoder(load_shape(model))
+
+
+def _get_format(name: str) -> Format:
+    """A format by name; an unknown one lists the nearest."""
+    from plait.models.formats import get
+
+    return get(name)
+
+
+def _present(document: dict[str, Any]) -> dict[str, Any]:
+    """A key that has no meaning is absent."""
+    return {key: value for key, value in document.items() if value not in (None, "")}
 
 
 @app.command(rich_help_panel="Values", epilog="Example: plait formats")
@@ -97,7 +192,7 @@ def _format(one: Format) -> dict[str, Any]:
 @app.command(rich_help_panel="Values", epilog="Example: plait models --json")
 def models(json: Json = False) -> None:
     """The models that are known by name (shapes; smollm2-135m has weights too)."""
-    from plait.models.llm import load_shape, shape_names
+    from plait.models.llm.config import load_shape, shape_names
 
     shapes = [load_shape(name) for name in shape_names()]
     if json:
