@@ -7,6 +7,7 @@ torch.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
@@ -54,9 +55,9 @@ def export_module(
     >>> export_module(build_decoder("smollm2-135m")).parameters
     134515008
     """
-    return graph_from_exported(
-        export_program(module, example_inputs), name or _module_name(module)
-    )
+    program = export_program(module, example_inputs)
+    graph = graph_from_exported(program, name or _module_name(module))
+    return dataclasses.replace(graph, max_positions=_max_positions(module))
 
 
 def export_program(
@@ -222,6 +223,14 @@ def _module_name(module: nn.Module) -> str:
     return (
         getattr(shape, "name", "") or getattr(config, "name_or_path", "") or type(module).__name__
     )
+
+
+def _max_positions(module: nn.Module) -> int:
+    """Longest context that a decoder of ours, or of transformers, says it was made for."""
+    shape = getattr(module, "shape", None)
+    config = getattr(module, "config", None)
+    known = getattr(shape, "max_positions", 0) or getattr(config, "max_position_embeddings", 0)
+    return known if type(known) is int else 0
 
 
 class _quiet:

@@ -43,6 +43,7 @@ class Graph:
     Attributes:
         name: the model's name.
         ops: each op once, with the layers that hold it.
+        max_positions: longest context the model was made for, in tokens; 0 = not known.
 
     >>> graph = Graph("toy", (Op("lm_head", "linear", cin=8, cout=32, is_output=True),))
     >>> Graph.from_json(graph.to_json()) == graph
@@ -51,6 +52,7 @@ class Graph:
 
     name: str
     ops: tuple[Op, ...]
+    max_positions: int = 0
 
     def bind(
         self,
@@ -134,7 +136,12 @@ class Graph:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, the inverse of `from_dict`."""
-        return {"kind": _JSON_KIND, "name": self.name, "ops": [op.to_dict() for op in self.ops]}
+        return {
+            "kind": _JSON_KIND,
+            "name": self.name,
+            "max_positions": self.max_positions,
+            "ops": [op.to_dict() for op in self.ops],
+        }
 
     def to_json(self) -> str:
         """Return the graph as one JSON document."""
@@ -146,9 +153,10 @@ class Graph:
         if not isinstance(document, dict) or document.get("kind") != _JSON_KIND:
             raise GraphError("not a graph", got=document, expected=f'JSON of kind "{_JSON_KIND}"')
         name, ops = document.get("name"), document.get("ops")
-        if not isinstance(name, str) or not isinstance(ops, list):
+        positions = document.get("max_positions", 0)
+        if not isinstance(name, str) or not isinstance(ops, list) or type(positions) is not int:
             raise GraphError("not a graph", got=document, expected="a name and a list of ops")
-        return cls(name, tuple(Op.from_dict(fields) for fields in ops)).verify()
+        return cls(name, tuple(Op.from_dict(fields) for fields in ops), positions).verify()
 
     @classmethod
     def from_json(cls, text: str) -> Graph:

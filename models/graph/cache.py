@@ -1,0 +1,76 @@
+"""Graphs kept as JSON in the user's cache folder, so that a zoo model is traced once.
+
+The key is a hash of what the graph was made from and of the code that made it: an entry never goes
+stale, it is only no longer asked for. A damaged entry is made again; a folder that cannot be
+written only costs time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from plait.errors import GraphError
+from plait.models.graph.graph import Graph
+
+__all__ = ["cache_folder", "cached"]
+
+_TRACED_WITH = ("torch", "transformers")
+
+
+def cache_folder() -> Path:
+    """The folder of the environment's PLAIT_CACHE, else the user's cache folder."""
+    given = os.environ.get("PLAIT_CACHE")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("plait"))
+
+
+def cached(source: str, make: Callable[[], Graph]) -> Graph:
+    """Return the graph made from ``source``, from the cache if it is there.
+
+    Args:
+        source: text that determines the graph, together with the code.
+        make: makes the graph.
+    """
+    key = hashlib.sha256(f"{_code_version()}\n{source}".encode()).hexdigest()[:32]
+    path = cache_folder() / "graphs" / f"{key}.json"
+    with contextlib.suppress(OSError, UnicodeDecodeError, GraphError):
+        return Graph.from_json(path.read_text(encoding="utf-8"))
+    graph = make()
+    with contextlib.suppress(OSError):
+        _write(path, graph.to_json())
+    return graph
+
+
+def _write(path: Path, text: str) -> None:
+    """Write and rename, so that another process sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(scratch, path)
+    except OSError:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+@functools.cache
+def _code_version() -> str:
+    """Hash of the code that makes graphs, and the versions of what traces the models."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in sorted([*here.rglob("*.py"), *(here.parent / "llm").glob("*.py")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    for package in _TRACED_WITH:
+        digest.update(metadata.version(package).encode())
+    return digest.hexdigest()

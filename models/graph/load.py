@@ -1,0 +1,138 @@
+"""`load_graph`: a Graph from whatever a user has of a model. Loads torch only to trace."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import GraphError
+from plait.models.graph.archive import read_archive
+from plait.models.graph.cache import cached
+from plait.models.graph.graph import Graph
+from plait.models.graph.lower import graph_from_program
+from plait.models.llm.config import LLMShape, load_shape
+from plait.models.llm.huggingface import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+__all__ = ["load_graph"]
+
+_LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+_MOST_LAYERS = 1024
+_LARGEST_SIZE = 1 << 26  # more than any vocabulary or width
+
+
+def load_graph(
+    source: str | Path | LLMShape | Graph | nn.Module | ExportedProgram,
+    example_inputs: tuple[Any, ...] | None = None,
+) -> Graph:
+    """Load the graph of a model.
+
+    Args:
+        source: a zoo name or an `LLMShape` (our plain decoder, without weights), a Hugging Face
+            folder (transformers' model of its config.json, without weights and without code from
+            the folder), a .pt2 file (read without running pickled code), a torch.nn.Module, or
+            what torch.export made of one. A Graph is handed back.
+        example_inputs: of a module; by default tokens.
+
+    >>> load_graph("llama-2-7b").parameters
+    6738415616
+    """
+    if isinstance(source, Graph):
+        return source
+    if isinstance(source, LLMShape):
+        return _from_shape(source)
+    if isinstance(source, str | Path):
+        return _from_path(source)
+    torch = sys.modules.get("torch")  # who has a module has loaded torch
+    if torch is not None:
+        from plait.models.graph.export import export_module, graph_from_exported
+
+        if isinstance(source, torch.export.ExportedProgram):
+            return graph_from_exported(source)
+        if isinstance(source, torch.nn.Module):
+            return export_module(source, example_inputs)
+    raise GraphError(
+        "not a model",
+        got=type(source).__name__,
+        expected="a name, a .pt2 file, a Hugging Face folder or a torch.nn.Module",
+    )
+
+
+def _from_path(source: str | Path) -> Graph:
+    path = Path(source)
+    if path.is_dir():
+        return _from_folder(path)
+    if path.suffix == ".pt2" or (path.is_file() and path.suffix not in (".yaml", ".yml")):
+        return graph_from_program(read_archive(path))
+    return _from_shape(load_shape(source))
+
+
+def _from_shape(shape: LLMShape) -> Graph:
+    def trace() -> Graph:
+        from plait.models.graph.export import export_module
+        from plait.models.llm.decoder import build_decoder
+
+        return export_module(build_decoder(shape))
+
+    return cached(json.dumps(dataclasses.asdict(shape)), trace)
+
+
+def _from_folder(folder: Path) -> Graph:
+    """Trace the model that a folder's config.json describes, on the meta device."""
+    path = folder / "config.json"
+    values = read_json(path)
+    _check_sizes(values, str(path))
+    name = folder.resolve().name
+
+    def trace() -> Graph:
+        from plait.models.graph.export import export_module
+
+        return export_module(_build(folder, str(path)), name=name)
+
+    return cached(f"{name}\n{json.dumps(values, sort_keys=True)}", trace)
+
+
+def _build(folder: Path, where: str) -> nn.Module:
+    import torch
+    import transformers
+
+    try:
+        with _quiet_transformers(transformers), torch.device("meta"):
+            config = transformers.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            return transformers.AutoModelForCausalLM.from_config(
+                config, attn_implementation="sdpa", trust_remote_code=False
+            )
+    except Exception as error:  # transformers raises many kinds for a bad configuration
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise GraphError(f"transformers cannot build it: {first[0][:300]}", where=where) from None
+
+
+@contextlib.contextmanager
+def _quiet_transformers(transformers: Any) -> Any:
+    """Keep advice to users of transformers from our error stream."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+
+
+def _check_sizes(values: dict[str, Any], where: str) -> None:
+    """Refuse sizes that would only exhaust memory: a module is built a layer at a time."""
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or key.endswith("_id"):
+            continue
+        most = _MOST_LAYERS if key in _LAYER_KEYS else _LARGEST_SIZE
+        if not -1 <= value <= most:
+            raise GraphError("absurd size", where=f"{where}: {key}", got=value, expected=f"<= {most}")
