@@ -131,13 +131,13 @@ def export(
         path: also save the exported program there, as a .pt2 file.
         inputs: example inputs; by default tokens.
     """
-    from plait.models.graph import archive
-    from plait.models.graph.export import export_program, graph_from_exported
+    from plait.models.graph.archive import save
+    from plait.models.graph.export import export_module, export_program
 
-    program = export_program(module, inputs)
+    graph = export_module(module, inputs)  # first: it names what it does not understand
     if path is not None:
-        archive.save(program, path)
-    return graph_from_exported(program)
+        save(export_program(module, inputs), path)
+    return graph
 
 
 def load_accelerator(source: str | Path | Accelerator) -> Accelerator:
