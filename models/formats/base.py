@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plait.errors import FormatError
-from plait.models.formats.packing import code_dtype, pack_codes, unpack_codes
+from plait.models.formats.packing import check_codes, code_dtype, pack_codes, unpack_codes
 from plait.models.formats.terms import Terms, booth_terms, signed_binary_terms
 
 __all__ = ["Format", "Granularity", "ScaleRule"]
@@ -171,10 +171,7 @@ class Format:
             selector: row of the table, one for all or an array that broadcasts against ``codes``.
         """
         indices = np.asarray(codes)
-        if indices.size and (indices.min() < 0 or int(indices.max()) >> self.code_bits):
-            raise FormatError(
-                "a code does not fit", where=self.name, expected=f"{self.code_bits} bits"
-            )
+        check_codes(indices, self.code_bits)
         return self.table.astype(np.float32)[np.asarray(selector), indices]
 
     def thresholds(self, selector: int = 0, dtype: type = np.float64) -> NDArray[Any]:

@@ -43,11 +43,13 @@ class OutlierVictimFormat(Format):
 
     def grid(self, selector: int = 0) -> NDArray[np.float64]:
         """Normal values and outliers together, sorted."""
+        if selector:
+            raise FormatError("its pairs choose, not selectors", where=self.name, got=selector)
         return _union(self)[0]
 
     def thresholds(self, selector: int = 0, dtype: type = np.float64) -> NDArray[Any]:
         """Midpoints of the united grid; a tie goes to the lower neighbour."""
-        grid = self.grid()
+        grid = self.grid(selector)
         return ((grid[:-1] + grid[1:]) / 2).astype(dtype)
 
     def encode(self, values: ArrayLike, selector: int = 0) -> NDArray[np.unsignedinteger[Any]]:
@@ -62,7 +64,7 @@ class OutlierVictimFormat(Format):
             -self.largest_normal, self.largest_normal
         )
         grid, union_codes = _union(self)
-        index = np.searchsorted(self.thresholds(), numbers, side="left")
+        index = np.searchsorted(self.thresholds(selector), numbers, side="left")
         codes, outlier = union_codes[index], np.abs(grid[index]) > self.largest_normal
         even, odd = slice(0, paired, 2), slice(1, paired, 2)
         codes[..., odd][outlier[..., even]] = VICTIM

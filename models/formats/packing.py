@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from plait.errors import FormatError
 
-__all__ = ["code_dtype", "pack_codes", "packed_bytes", "unpack_codes"]
+__all__ = ["check_codes", "code_dtype", "pack_codes", "packed_bytes", "unpack_codes"]
 
 _CODES_PER_WORD = 8  # eight codes of b <= 8 bits fill exactly b bytes of one 64-bit word
 _WORDS_PER_BLOCK = 1 << 16  # keeps the 64-bit temporaries within 4 MiB
@@ -34,6 +34,18 @@ def packed_bytes(count: int, code_bits: int) -> int:
     return -(-count * code_bits // 8)
 
 
+def check_codes(codes: NDArray[Any], code_bits: int) -> None:
+    """Refuse codes that are no integers of ``code_bits`` bits."""
+    if codes.dtype.kind not in "iu":
+        raise FormatError("codes are not integers", got=codes.dtype.name)
+    if not codes.size:
+        return
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high >> code_bits:
+        wrong = low if low < 0 else high
+        raise FormatError("a code does not fit", got=wrong, expected=f"{code_bits} bits")
+
+
 def pack_codes(codes: NDArray[np.integer[Any]], code_bits: int) -> NDArray[np.uint8]:
     """Pack codes, flattened in row-major order.
 
@@ -41,8 +53,7 @@ def pack_codes(codes: NDArray[np.integer[Any]], code_bits: int) -> NDArray[np.ui
     [33, 15]
     """
     flat = np.ascontiguousarray(codes).reshape(-1)
-    if flat.size and (flat.min() < 0 or int(flat.max()) >> code_bits):
-        raise FormatError("a code does not fit", got=int(flat.max()), expected=f"{code_bits} bits")
+    check_codes(flat, code_bits)
     if code_bits in (8, 16):
         return flat.astype(f"<u{code_bits // 8}").view(np.uint8)
     shifts = (np.arange(_CODES_PER_WORD) * code_bits).astype(np.uint64)

@@ -30,7 +30,7 @@ def get(name: str | Format) -> Format:
     """
     if isinstance(name, Format):
         return name
-    if name not in _formats:
+    if not isinstance(name, str) or name not in _formats:
         raise FormatError(unknown_name("format", name, _formats))
     return _formats[name]
 

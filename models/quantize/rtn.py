@@ -72,7 +72,10 @@ def candidate_errors(
 
 def check_weight(weight: NDArray[Any]) -> Float32:
     """A finite matrix as contiguous float32, or FormatError."""
-    array = np.asarray(weight)
+    try:
+        array = np.asarray(weight)
+    except ValueError:
+        raise FormatError("not a matrix", where="weight", expected="rows of one length") from None
     if array.dtype.kind not in "fiu":
         raise FormatError("not numbers", where="weight", got=array.dtype.name, expected="floats")
     if array.ndim != 2 or not array.size:

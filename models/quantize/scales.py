@@ -30,7 +30,6 @@ _SMALLEST_SCALE = np.float32(1e-5)
 _LARGEST_SCALE = np.float32(1e4)
 SCALE_CODE_BITS = 8
 _LARGEST_CODE = (1 << SCALE_CODE_BITS) - 1
-_SMALLEST_FP16 = np.float16(2.0**-24)
 _ALPHA_FACTORS = np.arange(75, 150, 2) / 100
 _E8M0_BIAS = 127
 _SMALLEST_E4M3 = 2.0**-9
@@ -112,18 +111,21 @@ def outlier_scales(
 
 
 def second_level(scales: Float32) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Scales as 8-bit integers times one FP16 step a channel.
+    """Scales as 8-bit integers times one FP16 step a channel, the largest scale / 255.
 
-    The step is rounded to FP16 first and the integers follow the rounded step, so that most of
-    its error is taken up.
+    The step is rounded up to FP16 and the integers follow the rounded step. Steps of small weights
+    are subnormal FP16 numbers, a few per cent apart: rounded down, 255 of them would not reach the
+    largest scale, and a whole group would shrink.
 
     Returns:
         codes uint8 [outputs, groups] in 1..255, steps float16 [outputs].
     """
-    steps = (scales.max(axis=1) / np.float32(_LARGEST_CODE)).astype(np.float16)
+    exact = scales.max(axis=1) / np.float32(_LARGEST_CODE)
+    with np.errstate(over="ignore"):
+        steps = exact.astype(np.float16)
+    steps = np.where(steps < exact, np.nextafter(steps, np.float16(np.inf)), steps)
     if not np.isfinite(steps).all():
         raise FormatError("a scale is too large for an FP16 step", got=float(scales.max()))
-    steps = np.maximum(steps, _SMALLEST_FP16)
     codes = np.rint(scales / steps.astype(np.float32)[:, np.newaxis])
     return codes.clip(1, _LARGEST_CODE).astype(np.uint8), steps
 

@@ -36,6 +36,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, QuantizedTensor]) -> No
     arrays: dict[str, NDArray[Any]] = {}
     metadata = {"writer": _WRITER}
     for name, tensor in tensors.items():
+        if name in metadata or not name:
+            raise FormatError("no name for a tensor", where=str(path), got=name)
         metadata[name] = json.dumps(header_of(tensor))
         for part, array in stored_parts(tensor).items():
             arrays[f"{name}.{part}"] = np.ascontiguousarray(array)
@@ -152,12 +154,19 @@ def _parse_header(text: str) -> Header:
 def assemble(header: Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTensor:
     """The inverse of ``stored_parts``; whether every code has a value is not checked."""
     fmt, grouped = header.format, header.grouped
+    if fmt.group_size not in (None, header.group_size):
+        raise FormatError(
+            "the format fixes its own groups",
+            where=fmt.name,
+            got=header.group_size,
+            expected=str(fmt.group_size),
+        )
     count = header.outputs * header.inputs
     codes = unpack_codes(_bytes(parts["codes"]), count, fmt.code_bits)
     extras = {k.removeprefix(_EXTRA): v for k, v in parts.items() if k.startswith(_EXTRA)}
     scale_codes = parts.get("scale_codes")
     if scale_codes is not None:
-        scale_codes = _grouped(scale_codes, np.uint8, header)
+        scale_codes = _grouped("scale_codes", scale_codes, np.uint8, header)
     selectors = np.zeros(grouped, np.uint8)
     if fmt.selector_bits:
         selectors = _small(parts, "selectors", fmt.selector_bits, header)
@@ -189,7 +198,7 @@ def _scales(
     if fmt.group_size and scale_codes is None:
         raise KeyError("scale_codes")
     if scale_codes is None:
-        scales = _grouped(parts["scales"], np.float32, header)
+        scales = _grouped("scales", parts["scales"], np.float32, header)
     elif fmt.scale_rule == "power_of_two":
         scales = block_scales(fmt, scale_codes, None)
     elif fmt.scale_rule == "two_level":
@@ -209,12 +218,12 @@ def _small(
     """Selectors or zero points, a packed code a group."""
     rows, columns = header.stored
     codes = unpack_codes(_bytes(parts[name]), rows * columns, bits)
-    return _grouped(codes.reshape(rows, columns), np.uint8, header)
+    return _grouped(name, codes.reshape(rows, columns), np.uint8, header)
 
 
-def _grouped(array: NDArray[Any], dtype: type, header: Header) -> NDArray[Any]:
+def _grouped(name: str, array: NDArray[Any], dtype: type, header: Header) -> NDArray[Any]:
     """What is stored a group or once, spread to [outputs, groups]."""
-    check_array("an array a group", array, dtype, header.stored)
+    check_array(name, array, dtype, header.stored)
     return np.ascontiguousarray(np.broadcast_to(array, header.grouped))
 
 

@@ -40,9 +40,9 @@ class QuantizedTensor:
 
     >>> import numpy as np
     >>> from plait.models.quantize import quantize
-    >>> small = quantize(np.array([[0.1, -0.2, 0.3, 1.2]]), "fp4", group_size=4)
-    >>> small.codes.tolist(), small.dequantize().round(3).tolist()
-    ([[1, 10, 3, 7]], [[0.1, -0.2, 0.3, 1.2]])
+    >>> small = quantize(np.array([[0.3, -0.5, 1.1, 3.0]]), "fp4", group_size=4)
+    >>> small.codes.tolist(), small.dequantize().tolist()
+    ([[1, 10, 4, 7]], [[0.25, -0.5, 1.0, 3.0]])
     """
 
     format: Format
