@@ -51,18 +51,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class _Config:
-    """A `config.json`: looks a key up and says which one is missing."""
+    """A `config.json`: looks keys up and says which one is missing or of another type."""
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self.values, self.where = values, where
 
-    def __call__(self, key: str, default: Any = None) -> Any:
+    def __call__(self, key: str, kind: type, default: Any = None) -> Any:
         value = self.values.get(key)
-        if value is not None:
-            return value
-        if default is None:
+        if value is None:
+            value = default
+        if value is None:
             raise SpecError(f"missing {key}", where=self.where)
-        return default
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise self.refuse(key, value, kind.__name__)
+        return value
 
     def refuse(self, key: str, got: object, expected: str) -> SpecError:
         return SpecError("not supported", where=f"{self.where}: {key}", got=got, expected=expected)
@@ -72,7 +76,7 @@ def shape_fields(folder: Path) -> dict[str, Any]:
     """Fields of the `LLMShape` of a Hugging Face folder."""
     path = folder / "config.json"
     config = _Config(read_json(path), str(path))
-    family = config("model_type")
+    family = config("model_type", str)
     if family not in _FAMILIES:
         raise SpecError(unknown_name("model_type", family, _FAMILIES), where=str(path))
     if config.values.get("quantization_config"):
@@ -82,35 +86,35 @@ def shape_fields(folder: Path) -> dict[str, Any]:
 
 def _common(config: _Config) -> dict[str, Any]:
     """Sizes under the names that most families share."""
-    heads, hidden = config("num_attention_heads"), config("hidden_size")
-    if not (isinstance(heads, int) and isinstance(hidden, int) and heads > 0):
+    heads, hidden = config("num_attention_heads", int), config("hidden_size", int)
+    if heads < 1:
         raise config.refuse("num_attention_heads", heads, "a positive integer")
     return {
-        "layers": config("num_hidden_layers"),
+        "layers": config("num_hidden_layers", int),
         "hidden": hidden,
         "heads": heads,
-        "kv_heads": config("num_key_value_heads", heads),
-        "head_dim": config("head_dim", hidden // heads),
-        "vocab": config("vocab_size"),
-        "max_positions": config("max_position_embeddings"),
+        "kv_heads": config("num_key_value_heads", int, heads),
+        "head_dim": config("head_dim", int, hidden // heads),
+        "vocab": config("vocab_size", int),
+        "max_positions": config("max_position_embeddings", int),
     }
 
 
 def _llama(config: _Config, **changes: Any) -> dict[str, Any]:
-    bias = config("attention_bias", False)
+    bias = config("attention_bias", bool, False)
     common = _common(config)
     window = config.values.get("sliding_window")
-    if window and config("use_sliding_window", True):
+    if window and config("use_sliding_window", bool, True):
         common["max_positions"] = min(common["max_positions"], window)  # the mask is full causal
     return {
         **common,
-        "ffn": config("intermediate_size"),
-        "norm_eps": float(config("rms_norm_eps", 1e-6)),
+        "ffn": config("intermediate_size", int),
+        "norm_eps": config("rms_norm_eps", float, 1e-6),
         "activation": _activation(config, "hidden_act"),
-        "tied": config("tie_word_embeddings", False),
+        "tied": config("tie_word_embeddings", bool, False),
         "qkv_bias": bias,
         "output_bias": bias,
-        "ffn_bias": config("mlp_bias", False),
+        "ffn_bias": config("mlp_bias", bool, False),
         **_rope(config),
         **changes,
     }
@@ -118,82 +122,91 @@ def _llama(config: _Config, **changes: Any) -> dict[str, Any]:
 
 def _mixtral(config: _Config) -> dict[str, Any]:
     return _llama(
-        config, experts=config("num_local_experts"), experts_active=config("num_experts_per_tok")
+        config,
+        experts=config("num_local_experts", int),
+        experts_active=config("num_experts_per_tok", int),
     )
 
 
 def _qwen2(config: _Config) -> dict[str, Any]:
-    window = {} if config("use_sliding_window", False) else {"use_sliding_window": False}
+    window = {} if config("use_sliding_window", bool, False) else {"use_sliding_window": False}
     config = _Config({**config.values, **window}, config.where)
     return _llama(config, qkv_bias=True, output_bias=False)
 
 
 def _qwen3(config: _Config) -> dict[str, Any]:
-    return {**_qwen2(config), "qkv_bias": config("attention_bias", False), "qk_norm": True}
+    return {**_qwen2(config), "qkv_bias": config("attention_bias", bool, False), "qk_norm": True}
 
 
 def _qwen3_moe(config: _Config) -> dict[str, Any]:
-    if config("decoder_sparse_step", 1) != 1 or config.values.get("mlp_only_layers"):
+    if config("decoder_sparse_step", int, 1) != 1 or config.values.get("mlp_only_layers"):
         raise config.refuse("mlp_only_layers", "dense layers among sparse ones", "all layers alike")
     return {
         **_qwen3(config),
-        "ffn": config("moe_intermediate_size"),
-        "experts": config("num_experts"),
-        "experts_active": config("num_experts_per_tok"),
-        "experts_renormalise": config("norm_topk_prob", False),
+        "ffn": config("moe_intermediate_size", int),
+        "experts": config("num_experts", int, config.values.get("num_local_experts")),
+        "experts_active": config("num_experts_per_tok", int),
+        "experts_renormalise": config("norm_topk_prob", bool, False),
     }
 
 
 def _gemma(config: _Config) -> dict[str, Any]:
-    name = config.values.get("hidden_activation") or "gelu_pytorch_tanh"
-    scale = math.sqrt(config("hidden_size"))
-    tied = config("tie_word_embeddings", True)
-    return _llama(config, activation=_ACTIVATIONS[name], embedding_scale=scale, tied=tied)
+    name = "hidden_activation" if config.values.get("hidden_activation") else "hidden_act"
+    scale = math.sqrt(config("hidden_size", int))
+    tied = config("tie_word_embeddings", bool, True)
+    return _llama(
+        config,
+        activation=_activation(config, name, "gelu_pytorch_tanh"),
+        embedding_scale=scale,
+        tied=tied,
+    )
 
 
 def _phi(config: _Config) -> dict[str, Any]:
     return {
         **_common(config),
-        **_two_matrices(config, "hidden_act", config("layer_norm_eps", 1e-5)),
-        **_rope(config, config("partial_rotary_factor", 0.5)),
-        "ffn": config("intermediate_size"),
-        "tied": config("tie_word_embeddings", False),
+        **_two_matrices(config, "hidden_act", config("layer_norm_eps", float, 1e-5)),
+        **_rope(config, config("partial_rotary_factor", float, 0.5)),
+        "ffn": config("intermediate_size", int),
+        "tied": config("tie_word_embeddings", bool, False),
         "parallel": True,
         "head_bias": True,
-        "qk_norm": config("qk_layernorm", False),
+        "qk_norm": config("qk_layernorm", bool, False),
     }
 
 
 def _opt(config: _Config) -> dict[str, Any]:
-    if not config("do_layer_norm_before", True):
+    if not config("do_layer_norm_before", bool, True):
         raise config.refuse("do_layer_norm_before", False, "true")
-    if config("word_embed_proj_dim", config("hidden_size")) != config("hidden_size"):
-        raise config.refuse("word_embed_proj_dim", config("word_embed_proj_dim"), "hidden_size")
+    if config("word_embed_proj_dim", int, config("hidden_size", int)) != config("hidden_size", int):
+        raise config.refuse(
+            "word_embed_proj_dim", config("word_embed_proj_dim", int), "hidden_size"
+        )
     return {
         **_common(config),
         **_two_matrices(config, "activation_function", 1e-5),
-        "ffn": config("ffn_dim"),
-        "tied": config("tie_word_embeddings", True),
+        "ffn": config("ffn_dim", int),
+        "tied": config("tie_word_embeddings", bool, True),
         "position": "learned",
     }
 
 
 def _gpt2(config: _Config) -> dict[str, Any]:
-    hidden, heads = config("n_embd"), config("n_head")
+    hidden, heads = config("n_embd", int), config("n_head", int)
     for key in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
-        if config(key, False):
+        if config(key, bool, False):
             raise config.refuse(key, True, "false")
     return {
-        **_two_matrices(config, "activation_function", config("layer_norm_epsilon", 1e-5)),
-        "layers": config("n_layer"),
+        **_two_matrices(config, "activation_function", config("layer_norm_epsilon", float, 1e-5)),
+        "layers": config("n_layer", int),
         "hidden": hidden,
         "heads": heads,
         "kv_heads": heads,
         "head_dim": hidden // heads,
-        "vocab": config("vocab_size"),
-        "max_positions": config("n_positions"),
-        "ffn": config("n_inner", 4 * hidden),
-        "tied": config("tie_word_embeddings", True),
+        "vocab": config("vocab_size", int),
+        "max_positions": config("n_positions", int),
+        "ffn": config("n_inner", int, 4 * hidden),
+        "tied": config("tie_word_embeddings", bool, True),
         "position": "learned",
     }
 
@@ -203,7 +216,7 @@ def _two_matrices(config: _Config, activation_key: str, eps: float) -> dict[str,
     return {
         "gated": False,
         "norm": "layer_norm",
-        "norm_eps": float(eps),
+        "norm_eps": eps,
         "activation": _activation(config, activation_key),
         "qkv_bias": True,
         "output_bias": True,
@@ -211,8 +224,8 @@ def _two_matrices(config: _Config, activation_key: str, eps: float) -> dict[str,
     }
 
 
-def _activation(config: _Config, key: str) -> str:
-    name = config(key, "silu")
+def _activation(config: _Config, key: str, default: str | None = None) -> str:
+    name = config(key, str, default)
     if name not in _ACTIVATIONS:
         raise config.refuse(key, name, " or ".join(_ACTIVATIONS))
     return _ACTIVATIONS[name]
@@ -220,27 +233,28 @@ def _activation(config: _Config, key: str) -> str:
 
 def _rope(config: _Config, fraction: float = 1.0) -> dict[str, Any]:
     """Rotary fields; `rope_parameters` is how transformers 5 writes them, `rope_scaling` how 4."""
-    rope = {"rope_theta": config("rope_theta", 10000.0)}
+    values = {"rope_theta": config("rope_theta", float, 10000.0), "partial_rotary_factor": fraction}
     for key in ("rope_scaling", "rope_parameters"):
-        values = config.values.get(key) or {}
-        if not isinstance(values, dict):
-            raise config.refuse(key, values, "a mapping")
-        rope |= values
-    kind = rope.get("rope_type", rope.get("type", "default"))
+        given = config.values.get(key) or {}
+        if not isinstance(given, dict):
+            raise config.refuse(key, given, "a mapping")
+        values |= given
+    rope = _Config(values, f"{config.where}: rope_parameters")
+    kind = rope("rope_type", str, values.get("type", "default"))
     fields = {
-        "rope_theta": float(rope["rope_theta"]),
-        "rope_fraction": float(rope.get("partial_rotary_factor", fraction)),
+        "rope_theta": rope("rope_theta", float),
+        "rope_fraction": rope("partial_rotary_factor", float),
     }
     if kind == "default":
         return fields
     if kind != "llama3":
-        raise config.refuse("rope_scaling", kind, "default or llama3")
+        raise rope.refuse("rope_type", kind, "default or llama3")
     return {
         **fields,
-        "rope_factor": float(rope["factor"]),
-        "rope_low_frequency": float(rope["low_freq_factor"]),
-        "rope_high_frequency": float(rope["high_freq_factor"]),
-        "rope_original_positions": rope["original_max_position_embeddings"],
+        "rope_factor": rope("factor", float),
+        "rope_low_frequency": rope("low_freq_factor", float),
+        "rope_high_frequency": rope("high_freq_factor", float),
+        "rope_original_positions": rope("original_max_position_embeddings", int),
     }
 
 
