@@ -68,12 +68,10 @@ def read_archive(path: str | Path) -> Program:
     try:
         module = document["graph_module"]
         given = dict(_given(spec) for spec in module["signature"]["input_specs"])
-        outputs = [
-            argument["name"]
-            for spec in module["signature"]["output_specs"]
-            for argument in _tensors_of(next(iter(spec.values()))["arg"])
-        ]
-        calls = [*_inputs(module["graph"]), *_walk(module["graph"], {}, "")]
+        values: dict[str, Any] = {}
+        calls = [*_inputs(module["graph"]), *_walk(module["graph"], values, "")]
+        returned = [t for argument in module["graph"]["outputs"] for t in _tensors_of(argument)]
+        outputs = [_plain({"as_tensor": tensor}, values).name for tensor in returned]
         return assemble(Path(path).stem, calls, given, outputs)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
         raise GraphError(
@@ -129,7 +127,7 @@ def _is_program(name: str) -> bool:
 def _given(spec: dict[str, Any]) -> tuple[str, tuple[str, str]]:
     """Name of an input of the program, its role, and its name in the module."""
     kind, fields = next(iter(spec.items()))
-    names = [argument["name"] for argument in _tensors_of(fields["arg"])]
+    names = [argument["name"] for argument in _tensors_of(fields.get("arg", {}))]
     name = names[0] if names else f"({kind})"
     if kind == "parameter":
         return name, ("parameter", fields["parameter_name"])
@@ -156,55 +154,57 @@ def _inputs(graph: dict[str, Any]) -> Iterator[Call]:
             yield Call(tensor["name"], "input", {}, *_tensor(graph, tensor["name"]), "")
 
 
-def _walk(graph: dict[str, Any], values: dict[str, Any], path: str) -> Iterator[Call]:
-    """Yield the calls of a graph; blocks that switch gradients or autocast are inlined."""
+def _walk(
+    graph: dict[str, Any], values: dict[str, Any], path: str, prefix: str = ""
+) -> Iterator[Call]:
+    """Yield every call of a graph; blocks are inlined, their names behind a ``prefix``."""
     for number, node in enumerate(graph["nodes"]):
         here = _path(node["metadata"].get("nn_module_stack", "")) or path
-        arguments = [(item["name"] or str(i), item["arg"]) for i, item in enumerate(node["inputs"])]
-        blocks = [i for i, (_, argument) in enumerate(arguments) if "as_graph" in argument]
-        results = [tensor["name"] for out in node["outputs"] for tensor in _tensors_of(out)]
-        if blocks:
-            yield from _inline(node["target"], arguments, blocks, results, values, here)
-            continue
         target = base_target(node["target"])
-        args = {name: _plain(argument, values) for name, argument in arguments}
+        results = [tensor["name"] for out in node["outputs"] for tensor in _tensors_of(out)]
+        if any("as_graph" in item["arg"] for item in node["inputs"]):
+            yield from _inline(node, results, values, here, f"{prefix}{number}.")
+            continue
+        args = {
+            item["name"] or str(index): _plain(item["arg"], values)
+            for index, item in enumerate(node["inputs"])
+        }
         if not results:
             _check_empty(node, target, here)
-        elif len(results) == 1 and "as_tensor" in node["outputs"][0]:
-            yield Call(results[0], target, args, *_tensor(graph, results[0]), here)
-            first = arguments[0][1].get("as_tensor") if arguments else None
-            if first and is_in_place(node["target"]):
-                values[first["name"]] = Ref(results[0])
-        else:
-            name = node.get("name") or f"{target}_{number}"
-            name = name if name not in graph["tensor_values"] else f"{name}_all"
-            yield Call(name, target, args, *_tensor(graph, results[0]), here)
-            for index, result in enumerate(results):
+            continue
+        several = len(results) > 1 or "as_tensor" not in node["outputs"][0]
+        name = f"{prefix}{results[0]}" + ("_all" if several else "")
+        yield Call(name, target, args, *_tensor(graph, results[0]), here)
+        for index, result in enumerate(results):
+            if several:
                 one = {"input": Ref(name), "index": index}
-                yield Call(result, "getitem", one, *_tensor(graph, result), here)
+                yield Call(prefix + result, "getitem", one, *_tensor(graph, result), here)
+            values[result] = Ref(prefix + result)
+        first = node["inputs"][0]["arg"].get("as_tensor") if node["inputs"] else None
+        if first and is_in_place(node["target"]):
+            values[first["name"]] = Ref(name)  # later readers see the value written in place
 
 
 def _inline(
-    target: str,
-    arguments: list[tuple[str, dict[str, Any]]],
-    blocks: list[int],
-    results: list[str],
-    values: dict[str, Any],
-    path: str,
+    node: dict[str, Any], results: list[str], values: dict[str, Any], path: str, prefix: str
 ) -> Iterator[Call]:
-    if "wrap_with_set_grad_enabled" not in target and "wrap_with_autocast" not in target:
+    """Yield the calls of a block that only switches gradients or autocast."""
+    target = node["target"].removeprefix("torch.ops.")
+    if not any(name in target for name in ("wrap_with_set_grad_enabled", "wrap_with_autocast")):
         raise GraphError(f"op {target} is not understood", where=path or "the top module")
-    block = arguments[blocks[0]][1]["as_graph"]["graph"]
-    passed = [_plain(argument, values) for _, argument in arguments[blocks[0] + 1 :]]
+    arguments = [item["arg"] for item in node["inputs"]]
+    at = next(index for index, argument in enumerate(arguments) if "as_graph" in argument)
+    block = arguments[at]["as_graph"]["graph"]
+    passed = [_plain(argument, values) for argument in arguments[at + 1 :]]
     inner = {
         tensor["name"]: value
         for argument, value in zip(block["inputs"], passed, strict=True)
         for tensor in _tensors_of(argument)
     }
-    yield from _walk(block, inner, path)
-    returned = [t for argument in block["outputs"] for t in _tensors_of(argument)]
-    for name, tensor in zip(results, returned, strict=True):
-        values[name] = inner.get(tensor["name"], Ref(tensor["name"]))
+    yield from _walk(block, inner, path, prefix)
+    returned = [t["name"] for argument in block["outputs"] for t in _tensors_of(argument)]
+    for result, name in zip(results, returned, strict=True):
+        values[result] = inner[name]
 
 
 def _check_empty(node: dict[str, Any], target: str, path: str) -> None:
@@ -228,8 +228,8 @@ def _plain(argument: dict[str, Any], values: dict[str, Any]) -> Any:
         return [_plain(v, values) for v in each]
     if kind.startswith("as_sym"):
         if isinstance(value, list):
-            return [v["as_int"] if "as_int" in v else UNKNOWN for v in value]
-        return value["as_int"] if "as_int" in value else UNKNOWN
+            return [v.get("as_int", UNKNOWN) for v in value]
+        return value.get("as_int", UNKNOWN)
     return value
 
 
@@ -237,9 +237,7 @@ def _tensor(graph: dict[str, Any], name: str) -> tuple[tuple[Size, ...], str]:
     """Shape and dtype of a tensor."""
     meta = graph["tensor_values"][name]
     sizes = tuple(
-        size["as_int"]
-        if "as_int" in size
-        else _SYMBOL.sub(r"\1", str(size["as_expr"]["expr_str"]))
+        size["as_int"] if "as_int" in size else _SYMBOL.sub(r"\1", str(size["as_expr"]["expr_str"]))
         for size in meta["sizes"]
     )
     return sizes, _DTYPES.get(meta["dtype"], "float")

@@ -58,7 +58,9 @@ def assign_formats(
     for rule in (*first, *last):
         _check_pattern(graph, rule)
     ops = tuple(part for op in graph.ops for part in _split(op, (*first, *last)))
-    columns: dict[str, list] = {f"{role}_{part}": [] for part in ("format", "bits") for role in ROLES}
+    columns: dict[str, list] = {
+        f"{role}_{part}": [] for part in ("format", "bits") for role in ROLES
+    }
     columns["group_size"] = []
     for op in ops:
         for role in ROLES:

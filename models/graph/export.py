@@ -7,11 +7,13 @@ torch.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -95,64 +97,72 @@ def read_exported(program: ExportedProgram, name: str = "model") -> Program:
         spec.arg.name: (_SPECS.get(spec.kind.name, "input"), spec.target or spec.arg.name)
         for spec in program.graph_signature.input_specs
     }
-    outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
-    return assemble(name, _walk(program.graph_module, {}, ""), given, outputs)
+    returned: dict[str, Any] = {}
+    calls = list(_walk(program.graph_module, returned, ""))
+    outputs = [value.name for value in returned["return"] if isinstance(value, Ref)]
+    return assemble(name, calls, given, outputs)
 
 
-def _walk(module: torch.fx.GraphModule, given: dict[str, Any], path: str) -> Iterator[Call]:
-    """Yield (name, target, args, shape, dtype, path) of every tensor; blocks are inlined."""
+def _walk(
+    module: torch.fx.GraphModule, given: dict[str, Any], path: str, prefix: str = ""
+) -> Iterator[Call]:
+    """Yield every tensor of a module; blocks are inlined, their names behind a ``prefix``.
+
+    ``given`` has the values of a block's arguments, and gets what is returned under "return".
+    """
     values: dict[str, Any] = dict(given)
+    if prefix:
+        calls = (node for node in module.graph.nodes if node.op in ("call_function", "get_attr"))
+        tensors = (node.name for node in calls if not _is_scalar(node))
+        values |= {name: Ref(prefix + name) for name in tensors}
     for node in module.graph.nodes:
-        here = _path(node) or path
+        here, name = _path(node) or path, prefix + node.name
         if node.op == "placeholder":
             if node.name not in values:
-                yield Call(node.name, "input", {}, *_tensor(node.meta.get("val")), here)
+                yield Call(name, "input", {}, *_tensor(node.meta.get("val")), here)
         elif node.op == "get_attr":
             attribute = getattr(module, node.target, None)
             if isinstance(attribute, torch.Tensor):
-                yield Call(node.name, "buffer", {"name": node.target}, *_tensor(attribute), here)
+                yield Call(name, "buffer", {"name": node.target}, *_tensor(attribute), here)
             else:
                 values[node.name] = attribute
         elif node.op == "call_function":
-            yield from _call(node, values, here)
+            yield from _call(node, name, values, here)
         elif node.op == "output":
             given["return"] = [_plain(value, values) for value in node.args[0]]
 
 
-def _call(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[Call]:
-    target = _target(node)
+def _call(node: torch.fx.Node, name: str, values: dict[str, Any], path: str) -> Iterator[Call]:
+    target, inputs = _target(node), cast("tuple[Any, ...]", node.args)
     if target in _INLINED:
-        yield from _inline(node, values, path)
+        yield from _inline(node, name, values, path)
         return
-    if target == "getitem" and isinstance(values.get(node.args[0].name), list):
-        values[node.name] = values[node.args[0].name][node.args[1]]  # of an inlined block
+    if target == "getitem" and isinstance(values.get(inputs[0].name), list):
+        values[node.name] = values[inputs[0].name][inputs[1]]  # a result of an inlined block
         return
     shape, dtype = _tensor(node.meta.get("val"))
     if dtype == "none":
         if not _is_scalar(node):
-            raise GraphError(f"op {target} is not understood", where=path or node.name)
+            raise GraphError(f"op {target} is not understood", where=path or name)
         return
-    if len(node.args) and isinstance(node.target, torch._ops.OpOverload):
+    names = ["input", "index"]
+    if isinstance(node.target, torch._ops.OpOverload):
         names = [argument.name for argument in node.target._schema.arguments]
-    else:
-        names = ["input", "index"]
-    arguments = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    arguments = dict(zip(names, inputs, strict=False)) | dict(node.kwargs)
     plain = {key: _plain(value, values) for key, value in arguments.items()}
-    yield Call(node.name, target, plain, shape, dtype, path)
-    if is_in_place(str(node.target)) and isinstance(node.args[0], torch.fx.Node):
-        values[node.args[0].name] = Ref(node.name)  # later readers see the value written in place
+    yield Call(name, target, plain, shape, dtype, path)
+    if is_in_place(str(node.target)) and isinstance(inputs[0], torch.fx.Node):
+        values[inputs[0].name] = Ref(name)  # later readers see the value written in place
 
 
-def _inline(node: torch.fx.Node, values: dict[str, Any], path: str) -> Iterator[Call]:
+def _inline(node: torch.fx.Node, name: str, values: dict[str, Any], path: str) -> Iterator[Call]:
     """Yield the calls of a block that only switches gradients or autocast."""
-    at = next(i for i, a in enumerate(node.args) if isinstance(_plain(a, values), nn.Module))
-    block = values[node.args[at].name]
+    arguments = [_plain(argument, values) for argument in node.args]
+    at = next(i for i, value in enumerate(arguments) if isinstance(value, nn.Module))
+    block = cast("torch.fx.GraphModule", arguments[at])
     placeholders = [inner.name for inner in block.graph.nodes if inner.op == "placeholder"]
-    given = {
-        name: _plain(value, values)
-        for name, value in zip(placeholders, node.args[at + 1 :], strict=True)
-    }
-    yield from _walk(block, given, path)
+    given: dict[str, Any] = dict(zip(placeholders, arguments[at + 1 :], strict=True))
+    yield from _walk(block, given, path, f"{name}.")
     values[node.name] = given["return"]
 
 
@@ -205,9 +215,7 @@ def _path(node: torch.fx.Node) -> str:
 
 
 def _default_inputs(module: nn.Module) -> tuple[Any, ...]:
-    tensor = next(module.parameters(), None)
-    if tensor is None:
-        tensor = next(module.buffers(), torch.empty(0))
+    tensor = next(itertools.chain(module.parameters(), module.buffers()), torch.empty(0))
     return (torch.zeros(BATCH, QUERY, dtype=torch.long, device=tensor.device),)
 
 
@@ -233,12 +241,12 @@ def _max_positions(module: nn.Module) -> int:
     return known if type(known) is int else 0
 
 
-class _quiet:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Silence torch.export's own warnings, which speak to its developers."""
-
-    def __enter__(self) -> None:
-        self.level = logging.getLogger("torch").level
-        logging.getLogger("torch").setLevel(logging.CRITICAL)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("torch").setLevel(self.level)
+    level = logging.getLogger("torch").level
+    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.getLogger("torch").setLevel(level)

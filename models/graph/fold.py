@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import itertools
 import re
 from collections import Counter, defaultdict
 
@@ -92,7 +93,7 @@ def _order(placed: list[tuple[int | None, Op]], groups: list[list[int]]) -> list
     before: Counter[int] = Counter()
     for layer in dict.fromkeys(layer for layer, _ in placed):
         chain = [group_of[index] for index, (own, _) in enumerate(placed) if own == layer]
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in itertools.pairwise(chain):
             if right not in after[left]:
                 after[left].add(right)
                 before[right] += 1

@@ -135,4 +135,6 @@ def _check_sizes(values: dict[str, Any], where: str) -> None:
             continue
         most = _MOST_LAYERS if key in _LAYER_KEYS else _LARGEST_SIZE
         if not -1 <= value <= most:
-            raise GraphError("absurd size", where=f"{where}: {key}", got=value, expected=f"<= {most}")
+            raise GraphError(
+                "absurd size", where=f"{where}: {key}", got=value, expected=f"<= {most}"
+            )

@@ -29,7 +29,7 @@ def graph_from_program(program: Program) -> Graph:
             raise GraphError(
                 f"op {node.target} is not understood",
                 where=f"{program.name}: {node.place}",
-                hint="a Graph has linears, attention, norms, activations, rope, embeddings, experts",
+                hint="known are the ops of decoder LLMs: plait.models.graph.vocabulary",
             )
     program = recognise(program)
     kept = [node for node in program.nodes.values() if _is_op(program, node)]

@@ -134,7 +134,9 @@ class Op:
         known = {field.name: field for field in dataclasses.fields(cls)}
         if not isinstance(fields, dict) or not {"path", "kind"} <= fields.keys() <= known.keys():
             raise GraphError("not an op of a graph", got=fields, expected="path, kind and fields")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
+        }
         for name, value in values.items():
             if not _fits(str(known[name].type), value):
                 raise GraphError(

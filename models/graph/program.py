@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,19 @@ from typing import Any
 from plait.errors import GraphError
 from plait.models.graph.vocabulary import CREATION, MOVEMENT
 
-__all__ = ["BATCH", "QUERY", "UNKNOWN", "Call", "Node", "Program", "Ref", "Size", "assemble", "base_target", "is_in_place"]
+__all__ = [
+    "BATCH",
+    "QUERY",
+    "UNKNOWN",
+    "Call",
+    "Node",
+    "Program",
+    "Ref",
+    "Size",
+    "assemble",
+    "base_target",
+    "is_in_place",
+]
 
 Size = int | str
 """A dimension: a number, or an expression of symbols as torch.export writes it ("2*s77")."""
@@ -122,7 +134,9 @@ class Program:
         tokens = [node for node in inputs if node.name in looked_up and node.shape]
         hidden = [node for node in inputs if node.dtype == "float" and len(node.shape) > 1]
         if not tokens and not hidden:
-            raise GraphError("the program has no tokens and no hidden states as input", where=self.name)
+            raise GraphError(
+                "the program has no tokens and no hidden states as input", where=self.name
+            )
         return (tokens or hidden)[0]
 
     @property
@@ -297,10 +311,12 @@ def assemble(
 def _symbols(calls: list[Call], given: Mapping[str, tuple[str, str]]) -> dict[str, int]:
     """Numbers for the symbols of batch and query: those of the first input that looks like tokens
     (two dimensions of integers), else like hidden states."""
-    inputs = [c for c in calls if c.target == "input" and given.get(c.name, ("input",))[0] == "input"]
+    inputs = [
+        c for c in calls if c.target == "input" and given.get(c.name, ("input",))[0] == "input"
+    ]
     tokens = [call for call in inputs if call.dtype == "int" and len(call.shape) == 2]
     hidden = [call for call in inputs if call.dtype == "float" and len(call.shape) > 1]
-    entry = (tokens or hidden or [None])[0]
+    entry = next(iter(tokens or hidden), None)
     symbols: dict[str, int] = {}
     for size, prime in zip(entry.shape if entry else (), (BATCH, QUERY), strict=False):
         if isinstance(size, str) and size.isidentifier():
@@ -315,7 +331,7 @@ _OPERATORS = {
     ast.FloorDiv: lambda a, b: a // b,
     ast.Mod: lambda a, b: a % b,
 }
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[..., int]] = {
     "FloorDiv": lambda a, b: a // b,
     "CleanDiv": lambda a, b: a // b,
     "Mod": lambda a, b: a % b,

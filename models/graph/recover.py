@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["recover_shape"]
 
 _UNKNOWN_POSITIONS = 1 << 20
-_FORMATS = {
+_FORMATS: dict[str, Any] = {
     field.name: field.default
     for field in dataclasses.fields(Op)
     if field.name.endswith(("_format", "_bits")) or field.name == "group_size"
@@ -69,9 +69,10 @@ def _fields(block: list[Op], outside: list[Op]) -> dict[str, Any] | None:
         return None
     at = block.index(attention[0])
     projections = [op for op in block[:at] if op.kind == "linear"]
-    output, *rest = [op for op in block[at:] if op.has_weight] or [None]
-    if output is None or not projections or not rest:
+    weights = [op for op in block[at:] if op.has_weight]
+    if not projections or len(weights) < 2:
         return None
+    output, *rest = weights
     feed_forward = _feed_forward(rest, output.cout)
     norms = _norms(block, block.index(projections[0]), at)
     activations = {op.function for op in block if op.kind == "activation"}

@@ -152,9 +152,7 @@ def bind(
     columns["op"] = np.array([graph.display_name(op) for op in ops], dtype=object)
     for name in ("kind", "function"):
         columns[name] = columns[name].astype(object)
-    return Workload(
-        graph.name, phase, batch, sizes.query, context, columns | assigned, graph.shape
-    )
+    return Workload(graph.name, phase, batch, sizes.query, context, columns | assigned, graph.shape)
 
 
 def expected_experts(experts: int, active: int, tokens: float) -> float:
@@ -172,7 +170,9 @@ def expected_experts(experts: int, active: int, tokens: float) -> float:
 def _size(name: str, value: object) -> int:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not 1 <= value <= _LARGEST:  # type: ignore[operator]
-        raise SpecError(f"{name} must be a whole number", where=name, got=value, expected="1 or more")
+        raise SpecError(
+            f"{name} must be a whole number", where=name, got=value, expected="1 or more"
+        )
     return int(value)  # type: ignore[call-overload]
 
 

@@ -1,4 +1,4 @@
-"""Activations, as one op or written out: GELU by tanh or erf, SiLU by sigmoid, a soft cap by tanh."""
+"""Activations, as one op or written out: GELU by tanh or erf, SiLU by sigmoid, a cap by tanh."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ def match(program: Program, node: Node) -> Match | None:
     """Match an activation op with the elementwise ops that belong to its formula."""
     if node.target not in ACTIVATION or node.name not in program.data:
         return None
-    plain = Match(
-        frozenset({node.name}), node.name, (node.refs[0],), {"function": _name(node)}
-    )
+    plain = Match(frozenset({node.name}), node.name, (node.refs[0],), {"function": _name(node)})
     if node.target not in _SEEDS:
         return plain
     source, before = _source(program, node)
@@ -24,8 +22,7 @@ def match(program: Program, node: Node) -> Match | None:
     if output is None:
         return plain
     gated = any(
-        program[name].target == "aten.mul"
-        and len(program.data_refs(program[name])) == 2
+        program[name].target == "aten.mul" and len(program.data_refs(program[name])) == 2
         for name in region
     )
     function = _SEEDS[node.target] if gated else node.target.removeprefix("aten.")

@@ -150,17 +150,20 @@ def _window(program: Program, node: Node) -> int:
     more.
     """
     more = node.target in ("aten.ge", "aten.le")
-    limit = node.args.get("other")
-    if _is_number(limit) and limit > 0:
-        return int(limit) + more
+    limit = _number(node.args.get("other"))
+    if limit > 0:
+        return limit + more
     for name in node.refs:
         step = program[program.origin(name)]
-        shift = step.args.get("other")
-        if step.target in ("aten.sub", "aten.add") and _is_number(shift) and shift:
+        shift = _number(step.args.get("other"))
+        if step.target in ("aten.sub", "aten.add") and shift:
             distance = shift if step.target == "aten.sub" else -shift
-            return int(distance) + more if distance > 1 else 0
+            return distance + more if distance > 1 else 0
     return 0
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> int:
+    """A whole number among the arguments of a comparison; 0 for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return int(value)

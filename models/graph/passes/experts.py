@@ -1,8 +1,8 @@
 """Grouped linears of a mixture of experts.
 
-Four spellings: our `plait::grouped_linear` (and its quantised twin); `grouped_mm` over rows sorted by expert (transformers);
-`bmm` with weights gathered by the experts' numbers; a product with the stacked weights of all
-experts, each row visiting every one.
+Four spellings: our `plait::grouped_linear` (and its quantised twin); `grouped_mm` over rows sorted
+by expert (transformers); `bmm` with weights gathered by the experts' numbers; a product with the
+stacked weights of all experts, each row visiting every one.
 """
 
 from __future__ import annotations
