@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
     from plait.sim.spec.bit_serial import BitSerial
 
-__all__ = ["FIDELITIES", "Design", "Matmuls", "cycles", "totals"]
+__all__ = ["FIDELITIES", "Design", "Matmuls", "cycles", "matmuls_of", "totals"]
 
 _PASSES = {  # how often the vector unit goes over the elements of an op
     "norm": 2,  # mean square, then scaling
@@ -45,9 +45,6 @@ class _Model(NamedTuple):
     fields: tuple[str, ...]
     rungs: tuple[str, ...]
     by_sequence: bool
-
-    def field(self, name: str) -> int:
-        return self.fields.index(name)
 
 
 def _model(function: Callable[..., Any], result: Any, by_sequence: bool) -> _Model:
@@ -83,8 +80,8 @@ def totals(
     """Cost a step's multiplications on many designs at once; arguments as in `cycles`.
 
     Returns:
-        cycles, seconds, energy_joules, bytes, area_mm2 and is_memory_bound (more cycles wait for
-        memory than the array is busy), each [designs].
+        cycles, seconds, energy_joules, bytes, area_mm2 (PEs, weight and activation buffers) and
+        is_memory_bound (the port is busy for more cycles than the array), each [designs].
     """
     model = _named(fidelity)
     sums = _sums(model, matmuls, design)
@@ -103,9 +100,13 @@ def totals(
     }
 
 
-def matmuls_of(workload: Workload, fidelity: str = "closed_form") -> Matmuls:
-    """Collect the multiplications of a workload as this fidelity runs them."""
-    return Matmuls.of(workload, by_sequence=_named(fidelity).by_sequence)
+def matmuls_of(workload: Workload, fidelity: str = "closed_form", group_size: int = 128) -> Matmuls:
+    """Collect the multiplications of a workload as this fidelity runs them.
+
+    Args:
+        group_size: weights that share a scale, where the workload gives bits alone.
+    """
+    return Matmuls.of(workload, _named(fidelity).by_sequence, group_size)
 
 
 def _named(fidelity: str) -> _Model:
@@ -140,6 +141,7 @@ def _arguments(matmuls: Matmuls, design: Design) -> list[NDArray[Any]]:
 
 def _sums(model: _Model, matmuls: Matmuls, design: Design) -> NDArray[np.int64]:
     """Every field of the model summed over the multiplications: [fields, designs]."""
+    _check_size(matmuls, design)
     matmuls = matmuls.merged()
     arguments = _arguments(matmuls, design)
     parts = []
@@ -150,13 +152,20 @@ def _sums(model: _Model, matmuls: Matmuls, design: Design) -> NDArray[np.int64]:
     return np.concatenate(parts, axis=1)
 
 
+def _check_size(matmuls: Matmuls, design: Design) -> None:
+    """Weights are read again for every column of tokens: the bits of that are the largest count."""
+    terms, bits = matmuls.terms.max(initial=1), matmuls.weight_bits.max(initial=1)
+    matmuls.check_size(max(2.0, float(terms), float(bits / design.columns.min())))
+
+
 # --- one machine, op by op --------------------------------------------------------------------
 
 
 def _cost(fidelity: str, workload: Workload, machine: BitSerial) -> Breakdown:
     model = _MODELS[fidelity]
-    matmuls = matmuls_of(workload, fidelity)
+    matmuls = matmuls_of(workload, fidelity, machine.formats.group_size)
     design = Design.of(machine, workload.phase)  # type: ignore[arg-type]
+    _check_size(matmuls, design)
     rows = len(workload)
     fields = np.broadcast_arrays(*model.function(*_arguments(matmuls, design)))
     by_row = {

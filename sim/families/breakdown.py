@@ -58,7 +58,7 @@ class Breakdown:
             if bad.any():
                 op = workload.columns["op"][int(np.argmax(bad))]
                 raise SpecError(
-                    f"{name} is out of range: this step is too large to cost",
+                    f"{name} is out of range: this step is too large",
                     where=str(op),
                     got=float(values[int(np.argmax(bad))]),
                 )
@@ -69,5 +69,5 @@ def weight_and_kv_bytes(workload: Workload) -> float:
     """Give the memory a step occupies: every stored weight, and the KV cache of its context."""
     c = workload.columns
     weights = c["count"] * c["parameters"] * c["weight_bits"] / 8
-    cached = workload.batch * c["keys"] * 2 * c["kv_heads"] * c["head_dim"]
+    cached = float(workload.batch) * c["keys"] * 2 * c["kv_heads"] * c["head_dim"]
     return float((weights + c["count"] * cached * c["kv_bits"] / 8).sum())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.errors import FormatError
+from plait.errors import FormatError, SpecError
 
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
@@ -21,6 +21,7 @@ __all__ = ["Matmuls"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+_LARGEST_COUNT = 2.0**62  # half of what an int64 holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class Matmuls:
         """Collect the multiplications of a step.
 
         Args:
-            group_size: weights that share a scale, where the workload does not say.
             by_sequence: in prefill, run each sequence by itself (the published simulator) rather
                 than all tokens of the batch as one multiplication.
+            group_size: weights that share a scale, where the workload gives bits alone.
         """
         c = workload.columns
         linear = np.flatnonzero(np.isin(c["kind"], ("linear", "experts")))
@@ -79,6 +80,22 @@ class Matmuls:
     def operations(self) -> Integers:
         """Multiply-adds times two, of every repetition."""
         return 2 * self.count * self.batch * self.inputs * self.outputs * self.tokens
+
+    def check_size(self, largest_per_mac: float) -> None:
+        """Refuse a step whose counts would overflow 64 bits.
+
+        Args:
+            largest_per_mac: the largest thing counted, per multiply-add.
+        """
+        sizes = (self.count, self.batch, self.inputs, self.outputs, self.tokens)
+        macs = float(np.prod([size.astype(np.float64) for size in sizes], axis=0).sum())
+        if macs * largest_per_mac > _LARGEST_COUNT:
+            raise SpecError(
+                "this step is too large to count",
+                where="batch, context",
+                got=macs,
+                expected="fewer multiply-adds",
+            )
 
     def sum_by_row(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
         """Add [matmuls] up to [rows of the workload]."""
@@ -103,7 +120,8 @@ def _linears(
     experts = c["kind"] == "experts"
     sequences = workload.batch if by_sequence and workload.phase == "prefill" else 1
     # Expected figures of a mixture of experts are rounded up: hardware runs whole experts.
-    tokens = np.where(experts, np.ceil(c["tokens"]), workload.batch * workload.query // sequences)
+    together = float(workload.batch // sequences * workload.query)
+    tokens = np.minimum(np.where(experts, np.ceil(c["tokens"]), together), _LARGEST_COUNT)
     batch = np.where(experts, np.ceil(c["experts_touched"]), sequences)
     bits = c["weight_bits"].astype(np.float64)
     return {

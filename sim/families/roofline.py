@@ -138,7 +138,7 @@ def _published_memory_bytes(workload: Workload, parts: Parts) -> float:
     in_layers = ~c["is_output"].astype(bool)[parts.row]
     per_layer = parts.output_bytes[in_layers].sum()
     weights = (parts.weight_bytes * parts.count)[in_layers].sum()
-    cached = c["count"] * c["kv_cout"] * c["kv_bits"] / 8 * workload.batch * workload.context
+    cached = c["count"] * c["kv_cout"] * c["kv_bits"] / 8 * float(workload.batch) * workload.context
     return float(per_layer + weights + cached.sum())
 
 

@@ -80,18 +80,18 @@ class Parts:
 
 
 class _Columns:
-    """A workload's columns at some rows, bytes a value instead of bits."""
+    """A workload's numbers at some rows: as floats, for counts may pass 2^63; bytes, not bits."""
 
     def __init__(self, workload: Workload, row: Rows) -> None:
         self.row = row
         self.of = {name: column[row] for name, column in workload.columns.items()}
-        self.batch, self.query = workload.batch, workload.query
+        self.batch, self.query = float(workload.batch), float(workload.query)
         self.is_prefill = workload.phase == "prefill"
 
     def __getattr__(self, name: str) -> Any:
         if name.endswith("_bytes"):
             return self.of[name.removesuffix("_bytes") + "_bits"] / 8
-        return self.of[name]
+        return self.of[name].astype(np.float64)
 
     def parts(self, operations: Any, **given: Any) -> Parts:
         """Make kernels of these rows; what is not given is 0 or False."""
@@ -320,8 +320,8 @@ def _reduced_bytes(workload: Workload, linears: _Columns) -> Floats:
         if kind in ("linear", "experts"):
             last = i
         elif kind == "elementwise" and function == "add" and last >= 0:
-            reduced[last] = workload.batch * workload.query * c["cout"][last]
-            reduced[last] *= c["activation_bits"][last] / 8
+            values = float(workload.batch) * workload.query * c["cout"][last]
+            reduced[last] = values * c["activation_bits"][last] / 8
     return reduced[linears.row]
 
 

@@ -80,6 +80,7 @@ def rungs(
 
 def _cost(with_memory: bool, workload: Workload, machine: Systolic) -> Breakdown:
     matmuls = Matmuls.of(workload, by_sequence=False)
+    matmuls.check_size(2.0)
     ladder = _ladder(matmuls, machine)
     moved = _moved_bytes(matmuls)
     compute = sum(ladder.values())

@@ -78,7 +78,9 @@ class Formats(ModelFormats):
     """
 
     models: Mapping[str, ModelFormats] = Field({}, description="By model name")
-    group_size: Integer = Field(128, ge=1, le=65536, description="Weights that share one scale")
+    group_size: Integer = Field(
+        128, ge=1, le=65536, description="Weights that share a scale where only bits are given"
+    )
 
     def resolve(self, model: str, phase: Phase) -> dict[str, str | float]:
         """Choose weight, activation and kv: model and phase, then model, then phase, then all."""
@@ -114,7 +116,7 @@ class Accelerator(Section):
         """
         tree = self.model_dump(exclude_unset=True)
         for key, value in changes.items():
-            _put(tree, type(self), key, value)
+            _put(tree, key, value)
         try:
             return type(self).model_validate(tree)
         except ValidationError as error:
@@ -122,7 +124,7 @@ class Accelerator(Section):
             raise complaint.error(self.name, _changed_key(changes, complaint.key)) from None
 
 
-def _put(tree: dict[str, Any], schema: type[BaseModel], key: str, value: object) -> None:
+def _put(tree: dict[str, Any], key: str, value: object) -> None:
     """Set the leaf at a dotted key; a model's name inside ``formats.models`` may hold dots."""
     node, parts = tree, key.split(".")
     if parts[:2] == ["formats", "models"] and len(parts) > 3:

@@ -153,7 +153,8 @@ def test_what_cannot_be_varied_is_named() -> None:
         cost(None, load_accelerator("ant"), "publishd")
 
 
-def test_a_step_beyond_exact_integers_is_refused(decoder: Graph) -> None:
-    machine = load_accelerator("bitmod-small")
-    with pytest.raises(SpecError, match="too large to cost"):
-        cost(decoder.bind("prefill", 1 << 20, 1 << 30), machine)
+@pytest.mark.parametrize("machine", ["bitmod-small", "systolic-128"])
+@pytest.mark.parametrize("batch", [1 << 20, 1 << 36])
+def test_a_step_beyond_exact_integers_is_refused(decoder: Graph, machine: str, batch: int) -> None:
+    with pytest.raises(SpecError, match="too large to count"):
+        cost(decoder.bind("prefill", batch, 1 << 30), load_accelerator(machine))
