@@ -27,6 +27,7 @@ DEFAULT_FORMATS = (
     "fp6-e2m3",
 )
 FORMAT_BITS = 4  # the descriptor's field
+_ENTRIES_A_LINE = 16
 
 
 def bit_serial_package(names: Sequence[str] = DEFAULT_FORMATS) -> str:
@@ -82,18 +83,19 @@ def _prefix(block: Block, address_bits: int) -> str:
 
 
 def _entry_lines(table: DecodeTable) -> list[str]:
-    """One case item for every entry that is not the zero of the default, entries alike together."""
-    width = table.address_bits
-    groups: dict[tuple[int, int, int], list[int]] = {}
-    for address, entry in enumerate(
-        zip(table.sign.tolist(), table.man.tolist(), table.exponent.tolist(), strict=True)
-    ):
-        if entry[1]:
-            groups.setdefault(entry, []).append(address)
+    """The table as a few literals a line, the highest address first; where a format starts, its
+    name."""
+    width, count = table.exponent_bits + 2, min(_ENTRIES_A_LINE, table.sign.size)
+    entries = (
+        (table.sign.astype(int) << (width - 1))
+        | (table.man.astype(int) << (width - 2))
+        | table.exponent
+    )
     lines = []
-    for (sign, man, exponent), addresses in sorted(groups.items()):
-        literals = [f"{width}'d{address}" for address in addresses]
-        rows = [", ".join(literals[i : i + 8]) for i in range(0, len(literals), 8)]
-        value = f"{{1'b{sign}, 1'b{man}, {table.exponent_bits}'d{exponent}}}"
-        lines.append(",\n      ".join(rows) + f":\n        decode_term = {value};")
+    for start in range(table.sign.size - count, -1, -count):
+        bits = sum(int(entries[start + i]) << (width * i) for i in range(count))
+        literal = f"{width * count}'h{bits:0{-(-width * count // 4)}x}"
+        names = [b.format.name for b in table.blocks if start <= b.base < start + count]
+        note = f"  // {', '.join(names)}" if names else ""
+        lines.append(literal + ("," if start else "") + note)
     return lines

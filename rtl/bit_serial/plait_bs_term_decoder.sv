@@ -22,13 +22,15 @@ module plait_bs_term_decoder #(
     $fatal(1, "plait_bs_term_decoder: Lanes must be at least 1");
   end
 
+  localparam int unsigned TermBits = plait_bs_pkg::TERM_BITS;
+
   for (genvar lane = 0; lane < Lanes; lane++) begin : gen_lane
     logic [plait_bs_pkg::TABLE_ADDRESS_BITS-1:0] address;
     plait_bs_pkg::term_t                         term;
 
     assign address = plait_bs_pkg::term_address(
         format_i, selector_i, term_index_i, codes_i[lane]);
-    assign term = plait_bs_pkg::decode_term(address);
+    assign term = plait_bs_pkg::TERM_TABLE[address*TermBits +: TermBits];
     assign term_sign_o[lane] = term.sign;
     assign term_man_o[lane] = term.man;
     assign term_exponent_o[lane] = term.exponent;
