@@ -16,10 +16,7 @@ if not (_Path(__file__).parent / "models").is_dir():
     )
 
 _API = (
-    "agreement",
-    "area",
     "cosimulate",
-    "execute",
     "export",
     "generate",
     "load_accelerator",

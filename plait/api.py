@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from plait.cosimulation import Cosimulation
+    from plait.hwgen.generate import Manifest
     from plait.models.graph.graph import Graph
     from plait.models.graph.workload import Workload
     from plait.models.quantize.tensor import QuantizedTensor
@@ -20,7 +22,9 @@ Progress = Callable[[int, int], None]
 """Called with the work done and the whole work."""
 
 __all__ = [
+    "cosimulate",
     "export",
+    "generate",
     "load_accelerator",
     "load_model",
     "load_module",
@@ -187,3 +191,36 @@ def simulate(
         fidelity=fidelity,
         formats=formats,
     )
+
+
+def generate(machine: str | Path | Accelerator, out_dir: str | Path, **options: Any) -> Manifest:
+    """Write a machine's Verilog: packages, top, memory images, file list, Makefile, manifest.
+
+    Args:
+        machine: whatever `load_accelerator` takes.
+        out_dir: the folder to write; it may exist if plait wrote it, or if it is empty.
+        options: ``phase``, ``formats`` and ``jobs``, see `plait.hwgen.generate.generate`.
+    """
+    from plait.hwgen.generate import generate as part
+
+    return part(load_accelerator(machine), out_dir, **options)
+
+
+def cosimulate(
+    machine: str | Path | Accelerator,
+    weights: np.ndarray | QuantizedTensor,
+    inputs: np.ndarray,
+    **options: Any,
+) -> Cosimulation:
+    """Run one matrix multiplication on a machine's generated Verilog, and compare.
+
+    Args:
+        machine: whatever `load_accelerator` takes.
+        weights: [outputs, inputs] numbers, quantised here; or a QuantizedTensor.
+        inputs: activations [tokens, inputs], float16 or int8.
+        options: ``format``, ``group_size``, ``stall``, ``seed``, ``phase`` and ``trace``, see
+            `plait.cosimulation.cosimulate`.
+    """
+    from plait.cosimulation import cosimulate as part
+
+    return part(machine, weights, inputs, **options)

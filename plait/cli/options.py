@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from plait.errors import SpecError
+from plait.errors import SpecError, unknown_name
 
 __all__ = [
     "Group",
@@ -19,6 +19,7 @@ __all__ = [
     "parse_formats",
     "parse_group",
     "parse_overrides",
+    "parse_phase",
 ]
 
 Model = Annotated[
@@ -71,6 +72,13 @@ def parse_formats(text: str | None) -> str | dict[str, str | float] | None:
             raise SpecError("not formats", where="--formats", got=text, expected=expected)
         formats[role] = _number(value)
     return formats
+
+
+def parse_phase(text: str) -> Literal["prefill", "decode"]:
+    """Check the name of a phase."""
+    if text == "prefill" or text == "decode":
+        return text
+    raise SpecError(unknown_name("phase", text, ["prefill", "decode"]), where="--phase")
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:

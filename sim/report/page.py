@@ -63,10 +63,18 @@ def write_page(
     title: str = "",
     subtitle: str = "",
     tables: Sequence[Table] = (),
+    labels: Sequence[str] = (),
 ) -> Path:
     """Write one HTML file with the reports' figures and tables and the ``tables`` given.
 
     Several reports are compared side by side. The file appears whole or not at all.
+
+    Args:
+        reports: one, several, or none.
+        path: the file.
+        title, subtitle: its head; by default the models, machines and sizes.
+        tables: shown beside the reports.
+        labels: a name for each report; by default its machine and whatever else differs.
     """
     reports = list(reports) if isinstance(reports, Sequence) else [reports]
     path = Path(path)
@@ -76,7 +84,7 @@ def write_page(
         document={
             "reports": [
                 _report(report, name)
-                for report, name in zip(reports, plot.labels(reports), strict=True)
+                for report, name in zip(reports, labels or plot.labels(reports), strict=True)
             ],
             "tables": [_table(table) for table in tables],
             "colours": _colours(reports),

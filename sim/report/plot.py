@@ -96,14 +96,21 @@ def breakdown(reports: Report | Sequence[Report]) -> Figure:
 
 
 def labels(reports: Sequence[Report]) -> list[str]:
-    """Name each report by its machine and by whatever else differs between them."""
+    """Name each report by its machine and by whatever else differs; no two names are alike."""
     parts = [
         (report.accelerator, report.model, report.phase, *_sizes(report), report.fidelity)
         for report in reports
     ]
     differs = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
     keep = [index for index, differ in enumerate(differs) if differ or index == 0]
-    return [" · ".join(part[index] for index in keep) for part in parts]
+    names = [" · ".join(part[index] for index in keep) for part in parts]
+    return [_numbered(name, names[:index]) for index, name in enumerate(names)]
+
+
+def _numbered(name: str, earlier: list[str]) -> str:
+    """A machine run twice with other formats has the same name: the second gets a number."""
+    count = earlier.count(name)
+    return f"{name} ({count + 1})" if count else name
 
 
 def _sizes(report: Report) -> tuple[str, str]:
@@ -119,8 +126,11 @@ def causes(report: Report) -> list[tuple[str, float]]:
 
 def colour_of_cause(cause: str, index: int) -> str:
     """The colour of a rung: the same in every figure for the common ones, else by its place."""
-    common = {"ideal": 0, "compute": 0, "memory_stall": 1, "memory": 1, "overlap": 7}
-    return SERIES_COLOURS[common.get(cause, 2 + index % (len(SERIES_COLOURS) - 3))]
+    common = {"ideal": 0, "memory_stall": 1, "memory": 1, "compute": 4}
+    if cause in common:
+        return SERIES_COLOURS[common[cause]]
+    others = [c for i, c in enumerate(SERIES_COLOURS) if i not in common.values()]
+    return others[index % len(others)]
 
 
 def _as_list(reports: Report | Sequence[Report]) -> list[Report]:

@@ -1,0 +1,102 @@
+"""Commands about gates: generate, cosimulate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait import api
+from plait.cli.app import app
+from plait.cli.options import Json, Machine, parse_phase
+from plait.cli.output import line, show_json, table
+from plait.cli.progress import progress
+
+if TYPE_CHECKING:
+    from plait.cosimulation import Cosimulation
+
+_COUNTS = ("values_compared", "values_different", "cycles_predicted", "cycles_measured")
+
+
+@app.command(rich_help_panel="Gates", epilog="Example: plait generate bitmod-small -o out")
+def generate(
+    machine: Machine,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")
+    ],
+    phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    json: Json = False,
+) -> None:
+    """The Verilog of a machine, a program for it and a Makefile that runs both."""
+    with progress(f"writing {output}"):
+        manifest = api.generate(machine, output, phase=parse_phase(phase))
+    if json:
+        show_json(manifest.to_json())
+        return
+    table(["parameter", "value"], manifest.parameters.items())
+    line(f"{output}: {len(manifest.sources)} sources for Verilator; make -C {output} runs them")
+
+
+@app.command(
+    rich_help_panel="Gates",
+    epilog="Example: plait cosimulate bitmod-small --layer layers.0.self_attn.k_proj",
+)
+def cosimulate(
+    machine: Machine,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="One linear of SmolLM2; all seven of layer 0 if none."),
+    ] = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="F", help="Weight format, groups of 64; repeatable."),
+    ] = None,
+    activation: Annotated[
+        list[str] | None, typer.Option(metavar="A", help="fp16 or int8; repeatable.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(metavar="N", help="Tokens of text.")] = 16,
+    phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    stall: Annotated[float, typer.Option(metavar="P", help="Chance that the memory stalls.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the stalls.")] = 0,
+    json: Json = False,
+) -> None:
+    """Run generated Verilog on a real layer: all values equal? the cycles those predicted?
+
+    Exit 1 if a value differs, or a cycle while the memory never stalls.
+    """
+    from plait.cosimulation import cosimulate_layer
+
+    runs = []
+    with progress("building and running the Verilog") as work:
+        for run in cosimulate_layer(
+            machine,
+            layer,
+            formats=format or ["bitmod4"],
+            activations=activation or ["fp16"],
+            tokens=tokens,
+            phase=parse_phase(phase),
+            stall=stall,
+            seed=seed,
+        ):
+            work.say(f"{run.op}, {run.format}, {run.activation}: done")
+            runs.append(run)
+    totals = {count: sum(getattr(run, count) for run in runs) for count in _COUNTS}
+    if json:
+        show_json({"machine": runs[0].machine, **totals, "runs": [_document(run) for run in runs]})
+    else:
+        columns = ["linear", "format", "activation", "tokens", *_COUNTS]
+        rows = [
+            [r.op, r.format, r.activation, r.shape[0], *(getattr(r, c) for c in _COUNTS)]
+            for r in runs
+        ]
+        table([column.replace("_", " ") for column in columns], rows, title=runs[0].machine)
+    if not all(run.agrees for run in runs):
+        raise typer.Exit(1)
+
+
+def _document(run: Cosimulation) -> dict[str, Any]:
+    """Everything but the outputs, which are as many as the model is wide."""
+    document = run.to_dict()
+    del document["outputs"]
+    return document
