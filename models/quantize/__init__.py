@@ -10,14 +10,20 @@ _LAZY = {
     "PerChannel": "granularity",
     "PerGroup": "granularity",
     "PerTensor": "granularity",
+    "QuantizedGroupedLinear": "qlinear",
+    "QuantizedLinear": "qlinear",
     "QuantizedTensor": "tensor",
     "candidate_errors": "rtn",
+    "kl_divergence": "metrics",
     "load_tensors": "storage",
     "method_names": "methods",
     "perplexity": "metrics",
     "quantize": "methods",
     "quantize_array": "rtn",
+    "quantize_module": "swap",
     "save_tensors": "storage",
+    "sqnr_db": "metrics",
+    "top1_agreement": "metrics",
 }
 
 __all__ = sorted(_LAZY)

@@ -54,7 +54,7 @@ class _QuantizedMatrix(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Rows of the matrix."""
+        """Rows of the matrix; of all experts together."""
         return self._header["shape"][0]
 
     @property
