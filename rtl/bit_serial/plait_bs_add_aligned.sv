@@ -18,6 +18,7 @@ module plait_bs_add_aligned #(
   localparam int unsigned RightWidth = RightBits > IntegerBits ? RightBits : IntegerBits,
   localparam int unsigned SumWidth = SumBits > IntegerBits ? SumBits : IntegerBits
 ) (
+  input  logic                         enable_i,  // low: both outputs are zero, nothing toggles
   input  logic                         is_integer_i,
   input  logic signed [LeftWidth-1:0]  left_mantissa_i,
   input  logic [ExponentBits-1:0]      left_exponent_i,
@@ -38,33 +39,47 @@ module plait_bs_add_aligned #(
   logic signed [TotalWidth-1:0] left, right, total;
   logic [ExponentBits-1:0]      excess;
 
+  assign is_right_larger = right_exponent_i > left_exponent_i;
+
   always_comb begin
-    is_right_larger = right_exponent_i > left_exponent_i;
-    distance = is_right_larger ? right_exponent_i - left_exponent_i
-                               : left_exponent_i - right_exponent_i;
-    left = TotalWidth'(left_mantissa_i) >>> (is_right_larger ? distance : '0);
-    right = TotalWidth'(right_mantissa_i) >>> (is_right_larger ? '0 : distance);
-    total = left + right;
+    distance = '0;
+    left = '0;
+    right = '0;
+    if (enable_i) begin
+      distance = is_right_larger ? right_exponent_i - left_exponent_i
+                                 : left_exponent_i - right_exponent_i;
+      left = TotalWidth'(left_mantissa_i) >>> (is_right_larger ? distance : '0);
+      right = TotalWidth'(right_mantissa_i) >>> (is_right_larger ? '0 : distance);
+    end
   end
+
+  assign total = left + right;
 
   if (Surplus == 0) begin : gen_fits
     logic unused_is_integer;
     assign unused_is_integer = is_integer_i;
     assign excess = '0;
   end else begin : gen_renormalise
-    // Bits of the surplus that differ from the sign: the highest says how far to shift.
-    logic [Surplus-1:0] beyond;
+    // Bits of the surplus that differ from the sign; the length of that number, found by halving,
+    // is how far the sum must move.
+    localparam int unsigned LengthBits = $clog2(Surplus + 1);
+    logic [Surplus-1:0]    beyond, rest;
+    logic [LengthBits-1:0] length;
     assign beyond = total[SumBits-1 +: Surplus] ^ {Surplus{total[CarryBits-1]}};
     always_comb begin
-      excess = '0;
-      for (int unsigned i = 0; i < Surplus; i++) begin
-        if (beyond[i]) excess = ExponentBits'(i + 1);
+      rest = beyond;
+      length = '0;
+      for (int i = int'(LengthBits) - 1; i >= 0; i--) begin
+        // A number of 2^i bits or more: drop that many of them.
+        length[i] = (rest >> ((1 << i) - 1)) != '0;
+        rest = length[i] ? rest >> (1 << i) : rest;
       end
-      if (is_integer_i) excess = '0;
+      excess = is_integer_i ? '0 : ExponentBits'(length);
     end
   end
 
   assign sum_mantissa_o = SumWidth'(total >>> excess);
-  assign sum_exponent_o = (is_right_larger ? right_exponent_i : left_exponent_i) + excess;
+  assign sum_exponent_o = enable_i ? (is_right_larger ? right_exponent_i : left_exponent_i) + excess
+                                   : '0;
 
 endmodule

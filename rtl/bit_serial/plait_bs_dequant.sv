@@ -74,6 +74,7 @@ module plait_bs_dequant #(
     .IntegerBits (IntegerBits),
     .ExponentBits(plait_bs_pkg::EXPONENT_BITS)
   ) u_add (
+    .enable_i        (add_i),
     .is_integer_i    (is_int8_i),
     .left_mantissa_i (first_i ? '0 : total_mantissa_q),
     .left_exponent_i (first_i ? '0 : total_exponent_q),

@@ -52,33 +52,33 @@ module plait_bs_dot #(
   // their exponent, none of their bits is lost.
   localparam int unsigned FullExponent = CutBits > 8 ? CutBits - 8 : 0;
 
+  logic is_integer;
+  assign is_integer = IntegerBits != 0 && is_integer_i;
+
   // ---- Align ------------------------------------------------------------------------------------
   logic [ExponentBits-1:0]             largest;
-  logic [Lanes-1:0][ExponentBits-1:0]  lane_shifts, lane_shifts_d;
+  logic [Lanes-1:0][ExponentBits-1:0]  lane_shifts;
   logic [Lanes-1:0]                    signs_q;
   logic [Lanes-1:0][MagnitudeBits-1:0] magnitudes_q;
   logic [Lanes-1:0][ExponentBits-1:0]  lane_shifts_q;
   logic [ExponentBits-1:0]             largest_q;
 
   plait_bs_align #(
-    .Lanes       (Lanes),
-    .ExponentBits(ExponentBits)
+    .Lanes          (Lanes),
+    .ExponentBits   (ExponentBits),
+    .IntegerExponent(FullExponent)
   ) u_align (
-    .exponents_i(exponents_i),
-    .largest_o  (largest),
-    .shifts_o   (lane_shifts)
+    .is_integer_i(is_integer),
+    .exponents_i (exponents_i),
+    .largest_o   (largest),
+    .shifts_o    (lane_shifts)
   );
-
-  for (genvar lane = 0; lane < Lanes; lane++) begin : gen_integer_shift
-    assign lane_shifts_d[lane] = IntegerBits != 0 && is_integer_i
-        ? ExponentBits'(FullExponent) - exponents_i[lane] : lane_shifts[lane];
-  end
 
   always_ff @(posedge clk_i) begin
     signs_q       <= signs_i;
     magnitudes_q  <= magnitudes_i;
-    lane_shifts_q <= lane_shifts_d;
-    largest_q     <= IntegerBits != 0 && is_integer_i ? '0 : largest;
+    lane_shifts_q <= lane_shifts;
+    largest_q     <= is_integer ? '0 : largest;
   end
 
   // ---- Sum --------------------------------------------------------------------------------------
@@ -121,7 +121,8 @@ module plait_bs_dot #(
     .IntegerBits (IntegerBits),
     .ExponentBits(ExponentBits)
   ) u_add (
-    .is_integer_i    (is_integer_i),
+    .enable_i        (accumulate_i),
+    .is_integer_i    (is_integer),
     .left_mantissa_i (first_i ? '0 : mantissa_q),
     .left_exponent_i (first_i ? '0 : exponent_q),
     .right_mantissa_i(RightWidth'(shifted)),

@@ -21,16 +21,10 @@ module plait_adder_tree #(
     $fatal(1, "plait_adder_tree: Width must be at least 1");
   end
 
+  // Written as a chain, whose order is free: synthesis makes a compressor tree of it.
   always_comb begin
-    logic signed [SumWidth-1:0] node [Inputs];
-    for (int unsigned i = 0; i < Inputs; i++) node[i] = SumWidth'(signed'(values_i[i]));
-    // Pairs at distance 1, 2, 4 ...: ceil(log2 Inputs) levels of adders.
-    for (int unsigned distance = 1; distance < Inputs; distance = 2 * distance) begin
-      for (int unsigned i = 0; i + distance < Inputs; i = i + 2 * distance) begin
-        node[i] = node[i] + node[i+distance];
-      end
-    end
-    sum_o = node[0];
+    sum_o = '0;
+    for (int unsigned i = 0; i < Inputs; i++) sum_o = sum_o + SumWidth'(signed'(values_i[i]));
   end
 
 endmodule
