@@ -9,7 +9,7 @@ import typer
 
 from plait import api
 from plait.cli.app import app
-from plait.cli.options import Json, Machine, parse_phase
+from plait.cli.options import Json, Machine, check_name, parse_phase
 from plait.cli.output import line, show_json, table
 from plait.cli.progress import progress
 
@@ -67,6 +67,8 @@ def cosimulate(
     """
     from plait.cosimulation import cosimulate_layer
 
+    for kind in activation or []:
+        check_name("activation", kind, ("fp16", "int8"))
     runs = []
     with progress("building and running the Verilog") as work:
         for run in cosimulate_layer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -16,6 +16,7 @@ __all__ = [
     "Model",
     "TextFile",
     "Weights",
+    "check_name",
     "parse_formats",
     "parse_group",
     "parse_overrides",
@@ -76,9 +77,14 @@ def parse_formats(text: str | None) -> str | dict[str, str | float] | None:
 
 def parse_phase(text: str) -> Literal["prefill", "decode"]:
     """Check the name of a phase."""
-    if text == "prefill" or text == "decode":
-        return text
-    raise SpecError(unknown_name("phase", text, ["prefill", "decode"]), where="--phase")
+    check_name("phase", text, ("prefill", "decode"))
+    return cast(Literal["prefill", "decode"], text)
+
+
+def check_name(option: str, text: str, known: tuple[str, ...]) -> None:
+    """Refuse what is not one of the few names that an option takes."""
+    if text not in known:
+        raise SpecError(unknown_name(option, text, known), where=f"--{option}")
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from plait.cli import main
 from plait.cli.app import app
+from plait.models.quantize import load_tensors
 
 COMMANDS = sorted(get_command(app).commands)
 
@@ -73,6 +74,15 @@ def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
         (["simulate", "llama-2-7b", "bitmod-lossy", "--html", "no/such/folder/a.html"], "a.html"),
         (["perplexity", "smollm2-135m", "--text", "no-such.txt"], "no-such.txt"),
         (["formats", "extra"], "extra"),
+        (["quantize", "smollm2-135m", "--format", "bitmod5"], "bitmod4"),
+        (["quantize", "smollm2-135m", "--format", "int4", "--group", "none"], "--group"),
+        (["perplexity", "llama-2-7b", "--text", __file__], "only the shape"),
+        (["export", "llama-2-7b", "-o", "model.onnx"], ".pt2"),
+        (["export", "llama-2-7", "-o", "model.pt2"], "llama-2-7b"),
+        (["generate", "bitmod-small"], "--output"),
+        (["generate", "a100-40g", "-o", "none"], "no Verilog"),
+        (["generate", "bitmod-small", "-o", "none", "--phase", "train"], "decode"),
+        (["cosimulate", "bitmod-small", "--activation", "fp8"], "fp16"),
     ],
 )
 def test_mistakes_take_one_line(
@@ -111,6 +121,60 @@ def test_simulate_writes_csv_and_html(tmp_path: Path, capsys: pytest.CaptureFixt
     assert csv.read_text().startswith("op,")
     assert "<title>smollm2-135m on bitmod-lossy</title>" in html.read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ops.csv", "page.html"]
+
+
+def test_export_writes_a_file_that_can_be_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.pt2"
+    status, out, _ = run(capsys, "export", "smollm2-135m", "-o", str(file), "--json")
+    assert status == 0
+    assert json.loads(out)["bytes"] == file.stat().st_size
+    named = run(capsys, "simulate", "smollm2-135m", "bitmod-lossy", "--json")[1]
+    filed = run(capsys, "simulate", str(file), "bitmod-lossy", "--json")[1]
+    assert json.loads(named)["totals"] == json.loads(filed)["totals"]
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_quantize_saves_what_perplexity_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, text = tmp_path / "small.safetensors", tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog. " * 40)
+    how = ["smollm2-135m", "--format", "bitmod4", "--group", "64", "--json"]
+    status, out, _ = run(capsys, "quantize", *how, "-o", str(file))
+    assert status == 0
+    stored = load_tensors(file)
+    document = json.loads(out)
+    assert len(stored) == document["layers"] == 210
+    assert document["bits_per_weight"] == pytest.approx(4 + (32 + 2) / 64)
+    assert "Q4_1" in document["note"]
+    measure = ["--text", str(text), "--window", "64", "--windows", "2"]
+    status, out, _ = run(capsys, "perplexity", *how, *measure)
+    assert status == 0
+    assert 1 < json.loads(out)["perplexity"] < 100
+
+
+def test_generate_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "generate", "bitmod-small", "-o", str(tmp_path), "--json")
+    assert (status, err) == (0, "")
+    manifest = json.loads(out)
+    assert manifest == json.loads((tmp_path / "manifest.json").read_text())
+    assert [name for name in manifest["files"] if not (tmp_path / name).is_file()] == []
+
+
+@pytest.mark.rtl
+@pytest.mark.model
+@pytest.mark.slow
+def test_cosimulate_a_real_linear(capsys: pytest.CaptureFixture[str]) -> None:
+    layer = ["--layer", "layers.0.self_attn.k_proj", "--tokens", "4"]
+    status, out, _ = run(capsys, "cosimulate", "bitmod-small", *layer, "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["values_compared"] == 4 * 192
+    assert document["values_different"] == 0
+    assert document["cycles_measured"] == document["cycles_predicted"]
 
 
 def test_override_changes_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
