@@ -29,6 +29,8 @@ SHAPE = LLMShape(
 THEIRS = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -52,10 +54,12 @@ def _interleaved(weight: torch.Tensor) -> torch.Tensor:
     return rows.swapaxes(1, 2).reshape(weight.shape)
 
 
-def _write(path: Path, **metadata: int | float | str) -> Decoder:
+def _write(
+    path: Path, architecture: str = "llama", shape: LLMShape = SHAPE, **metadata: int | float | str
+) -> Decoder:
     torch.manual_seed(0)
-    module = Decoder(SHAPE).eval().requires_grad_(False)
-    writer = gguf.GGUFWriter(path, "llama")
+    module = Decoder(shape).eval().requires_grad_(False)
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(SHAPE.layers)
     writer.add_context_length(SHAPE.max_positions)
     writer.add_embedding_length(SHAPE.hidden)
@@ -66,8 +70,8 @@ def _write(path: Path, **metadata: int | float | str) -> Decoder:
     for key, value in metadata.items():
         writer.add_key_value(key, value, gguf.GGUFValueType.get_type(value))
     for name, tensor in module.state_dict().items():
-        if name != "rope_frequencies":
-            swapped = ".q_proj." in name or ".k_proj." in name
+        if name != "rope_frequencies" and not (shape.tied and name == "lm_head.weight"):
+            swapped = architecture == "llama" and (".q_proj." in name or ".k_proj." in name)
             data = _interleaved(tensor) if swapped else tensor
             writer.add_tensor(_name(name), data.numpy())
     writer.write_header_to_file()
@@ -93,6 +97,21 @@ def test_a_written_module_comes_back(tmp_path: Path) -> None:
     assert module.tokenizer is None
     assert module.weights_note == ""
     assert steps[-1] == (21, 21)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [("qwen2", {"qkv_bias": True}), ("qwen3", {"qk_norm": True, "tied": True})],
+)
+def test_families_with_halves_apart_come_back(
+    architecture: str, changes: dict[str, bool], tmp_path: Path
+) -> None:
+    shape = SHAPE.with_(**changes)
+    path = tmp_path / "tiny.gguf"
+    written = _write(path, architecture, shape).state_dict()
+    module = load_module(path)
+    assert module.shape == shape
+    assert all(torch.equal(tensor, written[name]) for name, tensor in module.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0", "F16", "BF16", "Q6_K"])
