@@ -38,7 +38,6 @@ LAYER_FORMATS = ("bitmod3", "bitmod4", "int6", "int8")
 _DEFAULT_FORMAT = "bitmod4"
 _LAYER_GROUP = 64  # SmolLM2's 576 inputs are nine groups of it
 _SLACK_CYCLES = 10_000
-ARRAY_LATENCY_CYCLES = 5  # plait_bs_array: beyond ScaleBits
 _TEXT = (
     "Ever since I was a child, I have been something of a daredevil, and I have always lost by it."
 )
@@ -198,7 +197,6 @@ def predicted_cycles(
         port_bits=parameters["PortBits"],
         weight_buffer_steps=parameters["WeightBufferSteps"],
         scale_buffer_groups=parameters["ScaleBufferGroups"],
-        array_latency=parameters["ScaleBits"] + ARRAY_LATENCY_CYCLES,
     )
     matmuls = [
         matmul_counts(

@@ -92,7 +92,8 @@ def test_designs_at_once_equal_designs_alone(decoder: Graph, data: st.DataObject
     ("key", "values"),
     [
         ("dram.port_bits_per_cycle", [8, 16, 64, 256, 1024, 8192]),
-        ("array.decode.rows", [1, 2, 4, 8, 16, 32, 64]),
+        # Not beyond 16: our machine moves whole tiles, and this toy would not fill larger ones.
+        ("array.decode.rows", [1, 2, 4, 8, 16]),
         ("array.decode.columns", [1, 2, 4, 8]),
     ],
 )

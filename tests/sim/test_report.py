@@ -117,7 +117,8 @@ def test_formats_in_order(decoder: Graph) -> None:
         name: simulate(decoder, "bitmod-lossy", formats=formats).totals["weight_bytes"]
         for name, formats in (("preset", None), ("mine", {"weight": 6.125}))
     }
-    assert bits["mine"] / bits["preset"] == pytest.approx(2, rel=0.01)
+    # Twice the bits a weight, the same headers.
+    assert 1.8 < bits["mine"] / bits["preset"] < 2
 
 
 def test_a_workload_keeps_its_own_sizes(decoder: Graph) -> None:
