@@ -40,6 +40,9 @@ def errors() -> Iterator[Error]:
     """Measure every pair, the cheap ones first."""
     yield from bit_serial_published()
     yield from roofline_published()
+    yield roofline_closed_form()
+    yield systolic()
+    yield from speedups()
 
 
 def bit_serial_published() -> Iterator[Error]:
@@ -87,6 +90,53 @@ def roofline_published() -> Iterator[Error]:
     machine = "`roofline`, `published`"
     yield Error(f"time of {machine}", f"{against}, 4 decimals", len(seconds), max(seconds))
     yield Error(f"operations and bytes of {machine}", against, len(counts), max(counts))
+
+
+def roofline_closed_form() -> Error:
+    """GenZ's ideal machine: no traffic for activations."""
+    differences = []
+    for row in reference("genz_reference.csv"):
+        bandwidth = float(row["bandwidth_gib_per_s"]) * 2.0**30
+        machine = plait.load_accelerator(row["machine"]).with_(
+            **{"activations": "on_chip", "memory.bandwidth_bytes_per_s": bandwidth}
+        )
+        for phase in ("prefill", "decode"):
+            report = plait.simulate(
+                graph("llama-2-7b"),
+                machine,
+                phase=phase,
+                context=int(row["context"]),
+                batch=int(row["batch"]),
+            )
+            differences.append(relative(report.seconds * 1e3, float(row[f"{phase}_ms"])))
+    what = "time of `roofline`, `closed_form`, activations on chip"
+    return Error(what, "figures of GenZ", len(differences), max(differences))
+
+
+def systolic() -> Error:
+    """SCALE-Sim's compute cycles of one product on 128 x 128."""
+    from plait.sim.families.systolic import cycles
+
+    differences = [
+        relative(
+            int(cycles(int(row["m"]), int(row["n"]), int(row["k"]), rows=128, columns=128)),
+            int(row["cycles"]),
+        )
+        for row in reference("scale_sim_reference.csv")
+    ]
+    what = "cycles of `systolic`, weight stationary"
+    return Error(what, "figures of SCALE-Sim v3", len(differences), max(differences))
+
+
+def speedups() -> Iterator[Error]:
+    """The two means of the BitMoD paper's abstract, over 6 models and 2 phases."""
+    from plait.demo import PAPER_SPEEDUPS, paper
+
+    means = paper(lambda _: None).table.set_index("model").loc["mean, recomputed"]
+    for name, published in PAPER_SPEEDUPS.items():
+        mean = float(means[f"over {name}"])
+        what = f"mean speedup of `bitmod-lossy` over `{name}`: {mean:.3f}"
+        yield Error(what, f"the paper's {published}", 12, relative(mean, published))
 
 
 @cache

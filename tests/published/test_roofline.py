@@ -15,7 +15,10 @@ from plait.sim import simulate
 from plait.sim.families import systolic
 from plait.sim.spec import load_accelerator
 
-ROWS = pd.read_csv(Path(__file__).parent / "data" / "llm_viewer_reference.csv")
+DATA = Path(__file__).parent / "data"
+ROWS = pd.read_csv(DATA / "llm_viewer_reference.csv")
+GENZ = pd.read_csv(DATA / "genz_reference.csv", comment="#")
+SCALE_SIM = pd.read_csv(DATA / "scale_sim_reference.csv", comment="#")
 PRESETS = {"A6000": "a6000", "A100": "a100-40g"}
 
 
@@ -92,23 +95,19 @@ def test_a_generate_task(llama: Graph) -> None:
     assert round(seconds * 1e3, 4) == 389.3395
 
 
-GENZ_MS = {  # Llama-2-7B, BF16, ideal: (machine, GiB/s, batch, context) -> prefill, decode
-    ("a100-40g", 1600, 1, 1024): (45.9919, 8.0047),
-    ("a100-40g", 1600, 8, 2048): (764.0637, 12.6974),
-    ("h100", 3400, 1, 1024): (14.5091, 3.7671),
-    ("h100", 3400, 8, 2048): (241.0393, 5.9781),
-}
-
-
-@pytest.mark.parametrize("case", GENZ_MS, ids=lambda c: f"{c[0]}-{c[2]}-{c[3]}")
-def test_genz(llama: Graph, case: tuple[str, int, int, int]) -> None:
+@pytest.mark.parametrize(
+    "row", list(GENZ.itertuples()), ids=lambda r: f"{r.machine}-{r.batch}-{r.context}"
+)
+def test_genz(llama: Graph, row) -> None:
     """Measured: at most 0.10 % with activations: on_chip, which also counts as GenZ does."""
-    name, gib_per_s, batch, context = case
-    machine = load_accelerator(name).with_(
-        **{"activations": "on_chip", "memory.bandwidth_bytes_per_s": gib_per_s * 2.0**30}
+    machine = load_accelerator(row.machine).with_(
+        **{
+            "activations": "on_chip",
+            "memory.bandwidth_bytes_per_s": row.bandwidth_gib_per_s * 2.0**30,
+        }
     )
-    for phase, expected in zip(("prefill", "decode"), GENZ_MS[case], strict=True):
-        report = simulate(llama, machine, phase=phase, batch=batch, context=context)
+    for phase, expected in (("prefill", row.prefill_ms), ("decode", row.decode_ms)):
+        report = simulate(llama, machine, phase=phase, batch=row.batch, context=row.context)
         assert report.seconds * 1e3 == pytest.approx(expected, rel=0.001)
 
 
@@ -128,14 +127,6 @@ def test_genz_without_its_counting(llama: Graph) -> None:
     assert decode == pytest.approx(8.0047, rel=0.001)
 
 
-@pytest.mark.parametrize(
-    ("m", "n", "k", "cycles"),
-    [
-        (256, 256, 256, 2551),
-        (512, 512, 512, 14303),
-        (1024, 1024, 1024, 89983),
-        (1, 4096, 4096, 392191),
-    ],
-)
-def test_scale_sim(m: int, n: int, k: int, cycles: int) -> None:
-    assert systolic.cycles(m, n, k, rows=128, columns=128) == cycles
+@pytest.mark.parametrize("row", list(SCALE_SIM.itertuples()), ids=lambda r: f"{r.m}x{r.n}x{r.k}")
+def test_scale_sim(row) -> None:
+    assert systolic.cycles(row.m, row.n, row.k, rows=128, columns=128) == row.cycles
