@@ -71,6 +71,14 @@ module plait_bs_weight_buffer #(
     $fatal(1, "plait_bs_weight_buffer: ScaleBits must be 1 to 8");
   end
 
+  // A smaller one would run dry behind the headers of a tile, though the memory never stalls.
+  if (WeightBufferSteps < 2 * HeaderWords + 2 * WordsPerPlane + 4) begin : gen_check_steps
+    $fatal(1, "plait_bs_weight_buffer: WeightBufferSteps bridge no headers between two tiles");
+  end
+  if (ScaleBufferGroups < 4) begin : gen_check_groups
+    $fatal(1, "plait_bs_weight_buffer: ScaleBufferGroups must be at least 4");
+  end
+
   typedef enum logic [1:0] {
     SectionChannel = 2'd0,
     SectionGroup = 2'd1,

@@ -213,18 +213,16 @@ def matmul_cycles(
     *rungs, weight_words, activation_words, result_words = (batch * each for each in sums)
     compute, *waits = rungs
     ideal = batch * -(-(outputs * inputs * tokens * terms) // (rows * columns * lanes))
-    return MatmulCycles(
-        ideal,
-        compute - ideal,
-        *waits,
-        busy_cycles=compute,
-        memory_cycles=np.maximum(weight_words + activation_words, result_words),
-        steps=compute // terms,
-        weight_writes=-(-weight_words * port_bits // write_port_bits),
-        activation_writes=-(-activation_words * port_bits // write_port_bits),
-        weight_bits_moved=weight_words * port_bits,
-        activation_bits_moved=(activation_words + result_words) * port_bits,
+    moved = (
+        compute,
+        np.maximum(weight_words + activation_words, result_words),
+        compute // terms,
+        -(-weight_words * port_bits // write_port_bits),
+        -(-activation_words * port_bits // write_port_bits),
+        weight_words * port_bits,
+        (activation_words + result_words) * port_bits,
     )
+    return MatmulCycles(*(ideal, compute - ideal, *waits, *moved))
 
 
 def _job(
