@@ -6,6 +6,7 @@
 """
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -15,7 +16,21 @@ if not (_Path(__file__).parent / "models").is_dir():
         "set core.symlinks to true and check out again, or install a wheel"
     )
 
-_API = (
+if TYPE_CHECKING:
+    from plait.api import (
+        cosimulate,
+        export,
+        generate,
+        load_accelerator,
+        load_model,
+        load_module,
+        perplexity,
+        quantize,
+        simulate,
+    )
+
+__all__ = [
+    "__version__",
     "cosimulate",
     "export",
     "generate",
@@ -25,13 +40,11 @@ _API = (
     "perplexity",
     "quantize",
     "simulate",
-)
-
-__all__ = ["__version__", *_API]
+]
 
 
-def __getattr__(name: str) -> object:
-    if name in _API:
+def __getattr__(name: str) -> Any:
+    if name in __all__:
         from plait import api
 
         return getattr(api, name)

@@ -7,6 +7,7 @@ Takes a zoo name, a .pt2 file, a Hugging Face folder or a torch.nn.Module; gives
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 _HOMES = {
     "Graph": "graph",
@@ -20,7 +21,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ Next: `plait.models.quantize` (its linears) and `plait.models.graph` (its export
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 _HOMES = {
     "Decoder": "decoder",
@@ -21,7 +22,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

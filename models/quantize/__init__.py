@@ -5,6 +5,7 @@ QuantizedLinear. Next: plait.models.graph (export), plait.models.golden and plai
 """
 
 from importlib import import_module
+from typing import Any
 
 _LAZY = {
     "PerChannel": "granularity",
@@ -29,7 +30,7 @@ _LAZY = {
 __all__ = sorted(_LAZY)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
