@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +16,9 @@ from plait.models.formats.packing import check_codes, code_dtype, pack_codes, un
 from plait.models.formats.terms import Terms, booth_terms, signed_binary_terms
 
 __all__ = ["Format", "Granularity", "ScaleRule"]
+
+_MOST_SCALE_CODE_BITS = 8  # scales this narrow are integers times a step a channel
+_STEP_BITS = 16
 
 Granularity = int | Literal["channel", "tensor"]
 ScaleRule = Literal[
@@ -70,6 +75,7 @@ class Format:
     zero_bits: int = 0
     term_form: Literal["booth", "signed_binary"] | None = None
     keeps_minus_zero: bool = False
+    _digest: bytes = field(init=False, repr=False)  # stands for the table in == and hash
 
     def __post_init__(self) -> None:
         if self.table.shape != (len(self.ties_even), 1 << self.code_bits):
@@ -80,6 +86,7 @@ class Format:
                 expected=f"{(len(self.ties_even), 1 << self.code_bits)}",
             )
         self.table.setflags(write=False)
+        object.__setattr__(self, "_digest", blake2b(self.table.tobytes(), digest_size=16).digest())
 
     @property
     def selectors(self) -> int:
@@ -121,23 +128,22 @@ class Format:
         >>> get("bitmod4").bits_per_weight(128, 4096)  # 4 + (8 + 2)/128 + 16/4096
         4.08203125
         """
-        once = self.tensor_scale_bits / (channel * outputs) if outputs else 0.0
+        bits = float(self.code_bits)
         if not self.is_scaled:
-            return float(self.code_bits)
+            return bits
+        weights = channel * outputs if outputs else math.inf
         if self.group_size:
+            groups = -(-channel // self.group_size)
             return (
-                self.code_bits
-                + self.block_scale_bits * -(-channel // self.group_size) / channel
-                + once
+                bits + groups * self.block_scale_bits / channel + self.tensor_scale_bits / weights
             )
-        if group_size is None:
-            group_size = self.default_group_size
+        group_size = self.default_group_size if group_size is None else group_size
         per_group = scale_bits + self.selector_bits + self.zero_bits
         if group_size == "tensor":
-            return self.code_bits + (per_group / (channel * outputs) if outputs else 0.0)
+            return bits + per_group / weights
         groups = 1 if group_size == "channel" else -(-channel // group_size)
-        step = 16 if scale_bits <= 8 else 0
-        return self.code_bits + (groups * per_group + step) / channel
+        step = _STEP_BITS if scale_bits <= _MOST_SCALE_CODE_BITS else 0
+        return bits + (groups * per_group + step) / channel
 
     def grid(self, selector: int = 0) -> NDArray[np.float64]:
         """The values of a row of the table, finite, sorted, each once."""
@@ -172,7 +178,10 @@ class Format:
         """
         indices = np.asarray(codes)
         check_codes(indices, self.code_bits)
-        return self.table.astype(np.float32)[np.asarray(selector), indices]
+        rows = np.asarray(selector)
+        if rows.size and not 0 <= rows.min() <= rows.max() < self.selectors:
+            raise _no_selector(self, int(rows.max()))
+        return self.table.astype(np.float32)[rows, indices]
 
     def thresholds(self, selector: int = 0, dtype: type = np.float64) -> NDArray[Any]:
         """Where the nearest value changes: the index into ``grid`` is the count of thresholds
@@ -201,15 +210,19 @@ class Format:
         return unpack_codes(packed, count, self.code_bits)
 
 
+def _no_selector(fmt: Format, got: int) -> FormatError:
+    return FormatError(
+        "no such selector", where=fmt.name, got=got, expected=f"0 to {fmt.selectors - 1}"
+    )
+
+
 @cache
 def _ladder(
     fmt: Format, selector: int
 ) -> tuple[NDArray[np.float64], NDArray[np.unsignedinteger[Any]]]:
     """Sorted values and the code of each (the lowest, so that zero is plus zero)."""
     if not 0 <= selector < fmt.selectors:
-        raise FormatError(
-            "no such selector", where=fmt.name, got=selector, expected=f"0 to {fmt.selectors - 1}"
-        )
+        raise _no_selector(fmt, selector)
     row = fmt.table[selector]
     usable = np.flatnonzero(np.isfinite(row))
     grid, first = np.unique(row[usable] + 0.0, return_index=True)

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from plait.errors import FormatError, unknown_name
 from plait.models import formats
 from plait.models.formats import Format
@@ -45,7 +43,7 @@ def get_method(name: str) -> Method:
 
 
 def quantize(
-    source: ArrayLike | Any,
+    source: Any,
     format: str | Format,
     group_size: int | str | None = None,
     method: str = "rtn",

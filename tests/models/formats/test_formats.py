@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -217,8 +218,18 @@ class TestEveryFormat:
             fmt.decode([0, 1 << fmt.code_bits])
         with pytest.raises(FormatError, match="not integers"):
             fmt.decode([0.0, 1.0])
+        if name != "olive4":  # its pairs choose
+            with pytest.raises(FormatError, match="no such selector"):
+                fmt.decode([0, 1], fmt.selectors)
         with pytest.raises(FormatError):
             fmt.grid(fmt.selectors)
+
+    def test_formats_of_one_name_and_other_values_differ(self) -> None:
+        """Derived grids are cached by format: the table must count."""
+        first = formats.get("fp3")
+        second = replace(first, table=2 * first.table)
+        assert first != second
+        assert (second.grid() == 2 * first.grid()).all()
 
 
 @given(
