@@ -244,9 +244,12 @@ def _max_positions(module: nn.Module) -> int:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence torch.export's own warnings, which speak to its developers."""
-    level = logging.getLogger("torch").level
-    logging.getLogger("torch").setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.__trace")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.getLogger("torch").setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -125,7 +125,7 @@ class Graph:
     def verify(self) -> Graph:
         """Check names, kinds, needed fields and edges; return the graph itself."""
         names = [self.display_name(op) for op in self.ops]
-        known = {op.path for op in self.ops}
+        known = {name for op in self.ops for name in (op.path, *op.members())}
         for op, name in zip(self.ops, names, strict=True):
             for problem in _problems(op, known):
                 raise GraphError(problem, where=f"{self.name}: {name}")

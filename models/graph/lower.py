@@ -14,7 +14,7 @@ from plait.models.graph.naming import name_nodes
 from plait.models.graph.ops import Op
 from plait.models.graph.passes import recognise
 from plait.models.graph.program import Node, Program
-from plait.models.graph.vocabulary import ELEMENTWISE, MATMUL, MOVEMENT, is_known
+from plait.models.graph.vocabulary import ELEMENTWISE, MATMUL, MOVEMENT, REDUCTION, is_known
 
 __all__ = ["graph_from_program"]
 
@@ -31,6 +31,7 @@ def graph_from_program(program: Program) -> Graph:
                 where=f"{program.name}: {node.place}",
                 hint="known are the ops of decoder LLMs: plait.models.graph.vocabulary",
             )
+    _check_weights(program)
     program = recognise(program)
     kept = [node for node in program.nodes.values() if _is_op(program, node)]
     ops = {node.name: _lower(program, node) for node in kept}
@@ -40,6 +41,23 @@ def graph_from_program(program: Program) -> Graph:
     for node in kept:
         ops[node.name] = dataclasses.replace(ops[node.name], inputs=_producers(program, node, ops))
     return Graph(program.name, fold(name_nodes(program, ops))).verify()
+
+
+def _check_weights(program: Program) -> None:
+    """Refuse weight matrices that the program makes of others: their cost would be lost.
+
+    Vectors (the gain 1 + w of a norm) may be computed.
+    """
+    for node in program.nodes.values():
+        if node.name in program.data or node.target not in ELEMENTWISE | MATMUL | REDUCTION:
+            continue
+        is_vector = node.numel == max(node.shape, default=1) and node.target in ELEMENTWISE
+        if not is_vector and program.parameters_behind(node.name):
+            raise GraphError(
+                f"op {node.target} makes weights of weights",
+                where=f"{program.name}: {node.place}",
+                hint="merge them before the export",
+            )
 
 
 def _is_op(program: Program, node: Node) -> bool:

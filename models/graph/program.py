@@ -348,7 +348,15 @@ def _evaluate(expression: str, symbols: dict[str, int]) -> int:
     """Value of a size; a new symbol gets the next prime. No eval: only integer arithmetic."""
     try:
         return _value(ast.parse(expression, mode="eval").body, symbols)
-    except (SyntaxError, KeyError, TypeError, ZeroDivisionError, RecursionError, ValueError):
+    except (
+        SyntaxError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+        ValueError,
+        MemoryError,
+    ):
         raise GraphError("a size that cannot be read", got=expression) from None
 
 

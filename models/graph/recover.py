@@ -117,10 +117,10 @@ def _feed_forward(linears: list[Op], hidden: int) -> dict[str, Any] | None:
 def _norms(block: list[Op], first: int, attention: int) -> dict[str, Any] | None:
     """Kind of norm, norms over heads (between first projection and attention), norms a layer."""
     norms = [op for op in block if op.kind == "norm"]
-    functions = {op.function for op in norms}
-    if len(functions) != 1:
-        return None
     over_heads = [op for op in norms if first < block.index(op) < attention]
+    functions = {op.function for op in norms if op not in over_heads}
+    if len(functions) != 1 or any(op.function != "rms_norm" for op in over_heads):
+        return None
     whole = len(norms) - len(over_heads)
     if whole not in (1, 2) or len(over_heads) not in (0, 2):
         return None
