@@ -2,7 +2,8 @@
 
 Code layout: sign | rank of the magnitude in rising order; minus zero is unused. (The ANT paper
 stores flint with a leading-one prefix; here the decoder is a table, so the order is free.) A
-choice such as ant4 keeps each type's own layout, int4 in two's complement.
+choice such as ant4 keeps each type's own layout, int4 in two's complement, but rounds all of them
+by the rule for grids: on a midpoint to the lower neighbour.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _choice(name: str, others: tuple[Format, ...], summary: str) -> Format:
         name=name,
         code_bits=4,
         table=np.concatenate(tables),
-        ties_even=(True, *(other.ties_even[0] for other in others)),
+        ties_even=(False,) * len(tables),
         scale_rule="absmax_grid",
         selector_bits=len(others).bit_length(),
         term_form="signed_binary",
