@@ -98,7 +98,7 @@ function draw(id, traces, layout) {
   const whole = {
     paper_bgcolor: ground, plot_bgcolor: ground,
     font: { color: ink, family: "system-ui, sans-serif", size: narrow ? 11 : 13 },
-    margin: { l: 8, r: 8, t: 8, b: 8 }, hoverlabel: { namelength: -1 },
+    height: byId(id).clientHeight, margin: { l: 8, r: 8, t: 8, b: 8 }, hoverlabel: { namelength: -1 },
     legend: {
       orientation: "h", y: -0.22, yanchor: "top", x: 0, traceorder: "normal", font: { size: narrow ? 10 : 12 },
     },
