@@ -24,13 +24,14 @@ from plait.hwgen import tools
 from plait.hwgen.design import Design
 from plait.hwgen.mem_file import mem_text, read_mem
 
-__all__ = ["HARNESS", "MEMORY_LATENCY_CYCLES", "Run", "build", "run"]
+__all__ = ["HARNESS", "Run", "build", "run"]
 
 HARNESS = Path(__file__).resolve().parent / "native" / "harness.cpp"
-MEMORY_LATENCY_CYCLES = 8
 _FLAGS = (
     "--cc", "--exe", "--build", "-O3", "--top-module", "plait_top", "--prefix", "Vplait_top",
-    "-Wall", "--x-initial", "unique", "--x-assign", "fast", "-CFLAGS", "-O3",
+    "-Wall", "--x-initial", "unique", "--x-assign", "fast",
+    # -O0 for what runs only once
+    "-MAKEFLAGS", "OPT_FAST=-O3 OPT_GLOBAL=-O3 OPT_SLOW=-O0",
 )  # fmt: skip
 _HANG = 3
 
@@ -82,8 +83,8 @@ def run(
     results_at: int,
     results_words: int,
     cycle_limit: int,
+    latency_cycles: int,
     descriptor: int = 0,
-    latency_cycles: int = MEMORY_LATENCY_CYCLES,
     stall: float = 0.0,
     seed: int = 0,
     trace: Path | None = None,
@@ -93,6 +94,7 @@ def run(
     Args:
         memory: blocks of words, {address: uint8 [words, port bytes]}.
         cycle_limit: the run is a hang beyond it.
+        latency_cycles: of the memory, from an accepted request to its first word.
         stall: probability that the memory refuses or delays, a cycle and channel.
         trace: file that gets the waveform (the program must be built with trace=True).
     """

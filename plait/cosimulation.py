@@ -24,7 +24,13 @@ from plait.hwgen.bit_serial.recipe import golden_outputs
 from plait.hwgen.design import Design
 from plait.hwgen.generate import design_of
 from plait.models.quantize import QuantizedTensor, quantize
-from plait.sim.families.bit_serial_schedule import Machine, Memory, matmul_counts, schedule
+from plait.sim.families.bit_serial_schedule import (
+    MEMORY_LATENCY_CYCLES,
+    Machine,
+    Memory,
+    matmul_counts,
+    schedule,
+)
 from plait.sim.spec import Accelerator, load_accelerator
 from plait.sim.spec.base import Phase
 from plait.sim.spec.bit_serial import BitSerial
@@ -210,7 +216,7 @@ def predicted_cycles(
         )
         for job, shape in zip(program.jobs, program.shapes, strict=True)
     ]
-    memory = Memory(native.MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
+    memory = Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
     return int(schedule(simulated, matmuls, memory).sum())
 
 
@@ -232,6 +238,7 @@ def run_program(
         results_at=program.results_at,
         results_words=program.results_words,
         cycle_limit=cycle_limit,
+        latency_cycles=MEMORY_LATENCY_CYCLES,
         stall=stall,
         seed=seed,
         trace=None if trace is None else Path(trace),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ __all__ = ["design", "expected_image", "golden_outputs", "program"]
 _FILE_LIST = LIBRARY / "bit_serial.f"
 _FORMAT_PACKAGE = "bit_serial/plait_bs_pkg.sv"
 _MACHINE_PACKAGE = "bit_serial/plait_bs_machine_pkg.sv"
+_BUILD_CONFIGURATION = Path(__file__).resolve().parent / "build.vlt"
 _WAIVERS = "lint/waivers.vlt"
 _MOST_FORMATS = 16  # the descriptor names a format by four bits
 
@@ -43,6 +45,7 @@ def design(machine: BitSerial, phase: Phase, formats: Sequence[str | Format] | N
     files[f"rtl/{_FORMAT_PACKAGE}"] = bit_serial_package([fmt.name for fmt in chosen])
     headers = [f"common/{path.name}" for path in sorted((LIBRARY / "common").glob("*.svh"))]
     files |= {f"rtl/{name}": (LIBRARY / name).read_text() for name in (*headers, _WAIVERS)}
+    files["build.vlt"] = _BUILD_CONFIGURATION.read_text()
     files["plait_top.sv"] = render(
         "plait_top.sv.j2",
         core="plait_bs_core",
@@ -59,7 +62,7 @@ def design(machine: BitSerial, phase: Phase, formats: Sequence[str | Format] | N
         parameters=parameters,
         formats=tuple(fmt.name for fmt in chosen),
         files=files,
-        sources=(*(f"rtl/{name}" for name in (_WAIVERS, *sources)), "plait_top.sv"),
+        sources=(*(f"rtl/{name}" for name in (_WAIVERS, *sources)), "build.vlt", "plait_top.sv"),
         include_folders=("rtl/common",),
         states=enum_names(machine_package, "state_e", "Sequencer"),
         counters=enum_names(machine_package, "cause_e", "Cause"),
