@@ -102,7 +102,7 @@ def outlier_scales(
     sums = np.add.reduceat(weight, starts, axis=1, dtype=np.float64)
     squares = np.add.reduceat(np.square(weight, dtype=np.float64), starts, axis=1)
     if per_tensor:
-        counts = np.float64(weight.size)
+        counts = np.full(counts.shape, float(weight.size))
         sums, squares = np.full_like(sums, sums.sum()), np.full_like(squares, squares.sum())
     mean = sums / counts
     alpha = np.abs(mean) + 3 * np.sqrt(np.maximum(squares / counts - mean**2, 0))
