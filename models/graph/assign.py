@@ -57,6 +57,7 @@ def assign_formats(
     first, last = parse_formats(formats, "formats"), parse_formats(defaults, "defaults")
     for rule in (*first, *last):
         _check_pattern(graph, rule)
+    head_dim = next((op.head_dim for op in graph.ops if op.kind == "attention"), 0)
     ops = tuple(part for op in graph.ops for part in _split(op, (*first, *last)))
     columns: dict[str, list] = {
         f"{role}_{part}": [] for part in ("format", "bits") for role in ROLES
@@ -64,7 +65,7 @@ def assign_formats(
     columns["group_size"] = []
     for op in ops:
         for role in ROLES:
-            name, bits, group = _resolve(op, role, first, last)
+            name, bits, group = _resolve(op, role, first, last, head_dim)
             columns[f"{role}_format"].append(name)
             columns[f"{role}_bits"].append(bits)
             if role == "weight":
@@ -155,7 +156,7 @@ def _split(op: Op, rules: tuple[Rule, ...]) -> list[Op]:
 
 
 def _resolve(
-    op: Op, role: str, first: tuple[Rule, ...], last: tuple[Rule, ...]
+    op: Op, role: str, first: tuple[Rule, ...], last: tuple[Rule, ...], head_dim: int
 ) -> tuple[str, float, int]:
     """Name, bits a value and group size of one role of one op; ('', 0, 0) if it has no meaning."""
     if not _applies(op, role):
@@ -168,7 +169,8 @@ def _resolve(
         spec = _ruled(op, role, last)
     if spec is None:
         spec = "fp16"
-    return _storage(op, role, spec)
+    vector = head_dim if role == "kv" else op.cin or op.width
+    return _storage(role, spec, vector)
 
 
 def _applies(op: Op, role: str) -> bool:
@@ -189,13 +191,13 @@ def _ruled(op: Op, role: str, rules: tuple[Rule, ...]) -> str | float | None:
     return None
 
 
-def _storage(op: Op, role: str, spec: str | float) -> tuple[str, float, int]:
+def _storage(role: str, spec: str | float, vector: int) -> tuple[str, float, int]:
+    """Name, bits and group size of a spec; ``vector`` values are what a channel or token has."""
     from plait.models import formats
 
     if not isinstance(spec, str):
         return "", spec, 0
     fmt = formats.get(spec)
-    length = op.head_dim if role == "kv" and op.head_dim else op.cin or op.width or op.head_dim
     group = (fmt.group_size or DEFAULT_GROUP) if fmt.is_scaled else 0
-    bits = fmt.bits_per_weight(group if role == "weight" else "channel", length, SCALE_BITS)
+    bits = fmt.bits_per_weight(group if role == "weight" else "channel", vector, SCALE_BITS)
     return spec, float(bits), group if role == "weight" else 0

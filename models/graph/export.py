@@ -2,7 +2,20 @@
 
 `torch.export` traces the module; `read_exported` copies the trace into a `Program` (no torch);
 the passes and `plait.models.graph.lower` do the rest. The only file of this package that needs
-torch.
+torch, but for saving.
+
+How a trace is read:
+
+- Its sizes are examples. What has a row a token has ``batch * query`` rows in the Graph, and the
+  keys of attention are ``context`` tokens, whether the program takes a cache of earlier keys or
+  (none, as in most traces) attends to its own tokens only. So one Graph serves prefill and decode.
+- A fused projection (GPT-2's c_attn, Phi-3's qkv_proj and gate_up_proj) stays the one linear that
+  it is; ``kv_cout`` says how many of its outputs are keys and values.
+- Positions, masks and rotary tables depend on no activation and are no ops. Views, casts, copies
+  and joins make no new numbers and are none either.
+- A mask tells whether attention is causal, and its window. A mask that the program is given as an
+  input tells nothing: then attention counts as not causal.
+- Weights that are tied count once.
 """
 
 from __future__ import annotations

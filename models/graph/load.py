@@ -68,9 +68,13 @@ def load_graph(
 
 def _from_path(source: str | Path) -> Graph:
     path = Path(source)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name too long to be a path, say
+        raise GraphError(f"cannot be read: {error.strerror}", where=str(source)[:80]) from None
+    if is_folder:
         return _from_folder(path)
-    if path.suffix == ".pt2" or (path.is_file() and path.suffix not in (".yaml", ".yml")):
+    if path.suffix == ".pt2" or (is_file and path.suffix not in (".yaml", ".yml")):
         return graph_from_program(read_archive(path))
     return _from_shape(load_shape(source))
 
@@ -131,6 +135,8 @@ def _quiet_transformers(transformers: Any) -> Any:
 def _check_sizes(values: dict[str, Any], where: str) -> None:
     """Refuse sizes that would only exhaust memory: a module is built a layer at a time."""
     for key, value in values.items():
+        if isinstance(value, dict):
+            _check_sizes(value, f"{where}: {key}")
         if isinstance(value, bool) or not isinstance(value, int) or key.endswith("_id"):
             continue
         most = _MOST_LAYERS if key in _LAYER_KEYS else _LARGEST_SIZE

@@ -126,12 +126,10 @@ class Program:
     def entry(self) -> Node:
         """The input that carries the tokens: integers for an embedding, else hidden states."""
         inputs = [node for node in self.nodes.values() if node.target == "input"]
-        looked_up = {
-            self.origin(node.ref("indices"))
-            for node in self.nodes.values()
-            if node.target == "aten.embedding"
-        }
+        lookups = [node for node in self.nodes.values() if node.target == "aten.embedding"]
+        looked_up = {name for node in lookups for name in self._upstream(node.ref("indices"))}
         tokens = [node for node in inputs if node.name in looked_up and node.shape]
+        tokens.sort(key=lambda node: -node.numel)  # positions may be an input of one row
         hidden = [node for node in inputs if node.dtype == "float" and len(node.shape) > 1]
         if not tokens and not hidden:
             raise GraphError(
@@ -207,11 +205,14 @@ class Program:
 
     def behind(self, name: str) -> list[str]:
         """All nodes that are no activations from which ``name`` is computed, itself included."""
+        return self._upstream(name, self.data)
+
+    def _upstream(self, name: str, without: frozenset[str] = frozenset()) -> list[str]:
         seen: dict[str, None] = {}
         waiting = [name]
         while waiting:
             current = waiting.pop()
-            if current not in seen and current not in self.data:
+            if current not in seen and current not in without:
                 seen[current] = None
                 waiting.extend(self.nodes[current].refs)
         return list(seen)
@@ -240,7 +241,8 @@ class Program:
             for name, node in self.nodes.items()
             if name in fused or name not in removed
         ]
-        return Program(self.name, nodes, self.outputs)
+        kept = {node.name for node in nodes}  # attention weights may have been an output
+        return Program(self.name, nodes, [name for name in self.outputs if name in kept])
 
 
 def base_target(target: str) -> str:

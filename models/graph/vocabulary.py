@@ -45,7 +45,7 @@ BOOKKEEPING = _aten(
     "bincount bitwise_and bitwise_not bitwise_or bitwise_xor cumsum diff eq floor_divide ge gt "
     "histc is_nonzero isin item le logical_and logical_not logical_or lt max ne nonzero one_hot "
     "remainder scatter searchsorted sort sym_constrain_range_for_size sym_size tril triu any all "
-    "unique outer masked_fill where bucketize log floor _assert_async"
+    "unique outer masked_fill where bucketize log floor _assert_async polar complex ceil round sign"
 )
 """Positions, masks and the choice of experts. Not understood when done to an activation, save the
 ones that are also in another table."""

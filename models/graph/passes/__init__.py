@@ -1,6 +1,6 @@
 """Passes from a torch.export program to the few kinds of a Graph, one rewrite a file.
 
-Each pass has `match(program, node) -> Match | None` and `rewrite(program, match) -> Node`;
+Each pass has `match(program, node) -> Match | None` and `rewrite(program, match) -> list[Node]`;
 `Program.verify` runs after each. The order matters: attention before the activation pass, which
 would take a soft cap on the scores for itself; rope before norm, since a norm over query heads is
 followed by rope.

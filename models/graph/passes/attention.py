@@ -53,7 +53,7 @@ def _written_out(program: Program, softmax: Node) -> Match | None:
     product, masks = before
     query, key = [name for name in program[product[-1]].refs if name in program.data][-2:]
     output = program[after[-1]]
-    value = next(name for name in output.refs if name not in after and name != softmax.name)
+    value = next(name for name in output.refs if name not in (softmax.name, *after))
     causal, window = _read_mask(program, masks)
     keys = softmax.shape[-1]
     sizes = _sizes(program, output, query, key, value, keys)
@@ -124,7 +124,8 @@ def _sizes(
 
 def _stored(program: Program, name: str) -> int:
     """Elements of keys or values before they were repeated for grouped queries."""
-    return min(program[step].numel for step in program.trail(name))
+    steps = [program[step] for step in program.trail(name)]
+    return min(node.numel * (2 if node.dtype == "complex" else 1) for node in steps)
 
 
 def _read_mask(program: Program, masks: list[str]) -> tuple[bool, int]:

@@ -7,6 +7,7 @@ stacked weights of all experts, each row visiting every one.
 
 from __future__ import annotations
 
+from plait.errors import GraphError
 from plait.models.graph.passes.base import Match, fused
 from plait.models.graph.program import Node, Program
 
@@ -52,8 +53,16 @@ def _product(program: Program, node: Node) -> tuple[str, str]:
 
 
 def _matched(program: Program, node: Node, rows: str, weight: str) -> Match:
-    stacked = next(p for p in program.parameters_behind(weight) if len(program[p].shape) == 3)
-    experts, *matrix = program[stacked].shape
+    behind = program.parameters_behind(weight)
+    stacked = [name for name in behind if len(program[name].shape) == 3]
+    if len(stacked) != 1:
+        raise GraphError(
+            "experts whose weights are not one parameter",
+            where=node.place,
+            got=[program[name].shape for name in behind],
+            expected="[experts, cout, cin]",
+        )
+    experts, *matrix = program[stacked[0]].shape
     cin, cout = _sides(matrix, program[rows].numel, node)
     facts = {"cin": cin, "cout": cout, "experts": experts, "rows": node.numel // cout}
     return Match(frozenset({node.name}), node.name, (rows, weight), facts)

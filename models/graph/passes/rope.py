@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from plait.models.graph.passes.base import Match, fused, only_output
-from plait.models.graph.program import Node, Program, Ref
+from plait.models.graph.program import Node, Program
 from plait.models.graph.vocabulary import MOVEMENT
 
 _TURN = "plait.rope"
@@ -112,11 +112,9 @@ def _match_join(program: Program, node: Node) -> Match | None:
 
 
 def _source(program: Program, name: str) -> str:
+    """What a turned part was before; a part that is not turned is itself."""
     node = program[name]
-    if node.target != _TURN:
-        return name
-    first = node.args["inputs"][0]
-    return first.name if isinstance(first, Ref) else name
+    return node.args["inputs"][0].name if node.target == _TURN else name
 
 
 join = SimpleNamespace(match=_match_join, rewrite=rewrite)

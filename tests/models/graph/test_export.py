@@ -314,6 +314,44 @@ def test_a_block_written_by_hand() -> None:
     assert graph.shape is None
 
 
+class Spelt(nn.Module):
+    """Tokens clamped, positions and mask as inputs, complex rotary, attention weights returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 16)
+        self.q, self.k, self.v = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor):
+        x = self.embed(tokens.clamp(min=0))
+        angles = positions[..., None] * torch.arange(1, 5)
+        turn = torch.polar(torch.ones_like(angles, dtype=torch.float32), angles.float())
+
+        def rotated(y: torch.Tensor) -> torch.Tensor:
+            pairs = torch.view_as_complex(y.view(*y.shape[:2], 2, 4, 2))
+            return torch.view_as_real(pairs * turn[:, :, None]).flatten(3).transpose(1, 2)
+
+        values = self.v(x).view(*x.shape[:2], 2, 8).transpose(1, 2)
+        scores = rotated(self.q(x)) @ rotated(self.k(x)).mT + mask
+        weights = scores.softmax(-1)
+        return weights @ values, weights
+
+
+def test_a_module_of_other_spellings() -> None:
+    tokens, positions = torch.zeros(3, 7, dtype=torch.long), torch.arange(7)[None]
+    graph = export_module(Spelt(), (tokens, positions, torch.zeros(3, 1, 7, 7)))
+    found = [(op.kind, op.function, op.heads) for op in graph.ops if op.kind != "linear"]
+    assert found == [
+        ("embedding", "", 0),
+        ("rope", "query", 2),
+        ("rope", "key", 2),
+        ("attention", "", 2),
+    ]
+    assert not graph.op("attention").causal  # a mask that is given tells nothing
+    assert graph.op("q_rope").width == 16
+    assert {op.rows for op in graph.ops} == {"tokens"}
+
+
 def test_only_the_last_token_needs_logits() -> None:
     class Last(nn.Module):
         def __init__(self) -> None:

@@ -143,5 +143,7 @@ def test_names_that_are_nothing(tmp_path: Path) -> None:
         load_graph("llama2-7b")
     with pytest.raises(GraphError, match=r"none\.pt2"):
         load_graph(tmp_path / "none.pt2")
+    with pytest.raises(PlaitError):
+        load_graph("x" * 5000)
     with pytest.raises(GraphError, match="not a model"):
         load_graph(7)  # type: ignore[arg-type]

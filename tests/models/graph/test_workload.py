@@ -135,6 +135,7 @@ def test_names_are_charged_their_true_storage() -> None:
     assert table.weight_bits["embed"] == 16  # not unless it is named
     assert table.kv_bits["layers.*.q_proj"] == 0
     assert table.kv_format["layers.*.k_proj"] == "int8"
+    assert table.kv_bits["layers.*.k_proj"] == table.kv_bits["layers.*.attention"]
 
 
 def test_patterns_split_layers() -> None:
