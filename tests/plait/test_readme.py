@@ -30,7 +30,17 @@ def test_every_line_of_a_shell_block_is_known() -> None:
     assert len(COMMANDS) > 5
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+HEAVY = {
+    "cosimulate": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
+    "agreement": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
+    "area": (pytest.mark.rtl, pytest.mark.slow),
+    "demo": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
+}
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=HEAVY.get(c.split()[1], ())) for c in COMMANDS]
+)
 def test_command(
     command: str,
     tmp_path: Path,
