@@ -22,8 +22,8 @@ from plait.models.quantize.metrics import (
 from plait.models.quantize.swap import quantize_module
 
 # First 56 windows of 512 tokens, groups of 64, FP32 scales. An independent program measured them
-# with transformers' own model and the published rounding rules; FP32 to 0.1 %, the rest to 0.5 %,
-# because many of these weights lie exactly between two values of a grid.
+# with transformers' own model and the published rounding rules. Ours are within 0.02 %; many of
+# these weights lie exactly between two values of a grid, and one wrong rule for ties is 0.4 %.
 REFERENCE = {
     "bitmod4": 44.111,
     "bitmod3": 81.029,
@@ -150,11 +150,11 @@ def test_fp32_perplexity_equals_the_reference(smollm2: nn.Module) -> None:
 @pytest.mark.parametrize("format", REFERENCE)
 def test_perplexity_in_groups_equals_the_reference(smollm2: nn.Module, format: str) -> None:
     small = quantize_module(smollm2, format, group_size=64)
-    assert perplexity(small, botchan()) == pytest.approx(REFERENCE[format], rel=5e-3)
+    assert perplexity(small, botchan()) == pytest.approx(REFERENCE[format], rel=1e-3)
 
 
 @pytest.mark.model
 @pytest.mark.slow
 def test_int8_a_channel_equals_the_reference(smollm2: nn.Module) -> None:
     small = quantize_module(smollm2, "int8", group_size="channel")
-    assert perplexity(small, botchan()) == pytest.approx(INT8_A_CHANNEL, rel=5e-3)
+    assert perplexity(small, botchan()) == pytest.approx(INT8_A_CHANNEL, rel=1e-3)
