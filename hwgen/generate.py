@@ -90,7 +90,7 @@ def generate(
     """
     recipe = _recipe(machine)
     design = recipe.design(machine, phase, formats)
-    program = recipe.program(machine, design, jobs)
+    program = recipe.program(design, jobs)
     files = {
         **design.files,
         "sources.f": _file_list(design),
@@ -98,7 +98,7 @@ def generate(
         "Makefile": _makefile(design, program),
         "program.mem": mem_text(program.blocks),
         "program.txt": program.listing,
-        "expected.mem": mem_text({program.results_at: recipe.expected_image(machine, program)}),
+        "expected.mem": mem_text({program.results_at: recipe.expected_image(design, program)}),
     }
     manifest = Manifest(
         folder=Path(out_dir),

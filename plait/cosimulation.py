@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from plait.errors import PlaitError, SpecError, unknown_name
 from plait.hwgen import native
 from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
-from plait.hwgen.bit_serial.package import DEFAULT_FORMATS
 from plait.hwgen.bit_serial.parameters import geometry
 from plait.hwgen.bit_serial.recipe import golden_outputs
 from plait.hwgen.design import Design
@@ -33,7 +32,6 @@ from plait.sim.families.bit_serial_schedule import (
 )
 from plait.sim.spec import Accelerator, load_accelerator
 from plait.sim.spec.base import Phase
-from plait.sim.spec.bit_serial import BitSerial
 
 if TYPE_CHECKING:
     from plait.models.llm.decoder import Decoder
@@ -121,25 +119,21 @@ def cosimulate(
         phase: the array's shape.
         trace: file that gets the waveform (VCD).
         op: a name for the result.
-
-    >>> import numpy as np
-    >>> weights = np.random.default_rng(0).standard_normal((16, 64))
-    >>> result = cosimulate("bitmod-small", weights, np.ones((4, 64), np.float16))  # doctest: +SKIP
-    >>> result.values_different, result.cycles_measured - result.cycles_predicted  # doctest: +SKIP
-    (0, 0)
     """
     machine = load_accelerator(machine)
     if not 0 <= stall < 1:
         raise SpecError("not a probability of stalls", where="stall", got=stall, expected="0 to <1")
     tensor = _quantised(weights, machine, phase, format, group_size)
-    design = design_of(machine, phase, _known_formats(tensor.format.name))
-    job = Multiplication(tensor, np.asarray(inputs))
-    program = assemble([job], geometry(machine, phase), design.formats)
-    predicted = predicted_cycles(machine, design, program, stall, seed)
+    design = design_of(machine, phase)
+    if tensor.format.name not in design.formats:
+        design = design_of(machine, phase, [*design.formats, tensor.format.name])
+    job = Multiplication(tensor, inputs)
+    program = assemble([job], geometry(design.parameters), design.formats)
+    predicted = predicted_cycles(design, program, stall, seed)
     limit = 2 * predicted + _SLACK_CYCLES
     run = run_program(design, program, cycle_limit=limit, stall=stall, seed=seed, trace=trace)
     (outputs,) = program.outputs(run.results)
-    expected = golden_outputs(machine, job)
+    expected = golden_outputs(design, job)
     return Cosimulation(
         machine=f"{machine.name} {design.parameters['Rows']}x{design.parameters['Columns']}",
         op=op,
@@ -190,9 +184,7 @@ def cosimulate_layer(
                 )
 
 
-def predicted_cycles(
-    machine: BitSerial, design: Design, program: Program, stall: float, seed: int
-) -> int:
+def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed: int = 0) -> int:
     """Cycles of a program, for a memory that stalls in the pattern of this probability and seed."""
     parameters = design.parameters
     simulated = Machine(
@@ -265,11 +257,6 @@ def _quantised(
     if matrix.ndim != 2:
         raise SpecError("not a matrix", where="weights", got=matrix.shape, expected="2 dimensions")
     return quantize(matrix, name, group_size=size, scale_bits=8)
-
-
-def _known_formats(name: str) -> tuple[str, ...]:
-    """The formats the generator knows by default, so that one build serves them all, and this."""
-    return tuple(dict.fromkeys((*DEFAULT_FORMATS, name)))
 
 
 def _linears(

@@ -30,7 +30,12 @@ RESULT_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The parameters of a machine that decide where things lie.
+    """The parameters of a machine that decide where things lie, and what fits.
+
+    Args:
+        rows, columns, lanes: the array and the dot product of its PEs.
+        port_bits: of a word.
+        activation_steps: depth of the activation buffer, in steps of `lanes` inputs.
 
     >>> Geometry(rows=8, columns=4, lanes=4, port_bits=256).step_words(code_bits=4)
     1
@@ -42,6 +47,7 @@ class Geometry:
     columns: int
     lanes: int
     port_bits: int
+    activation_steps: int = MOST_INPUTS
 
     def __post_init__(self) -> None:
         if self.port_bits < DESCRIPTOR_BITS or self.port_bits % 64:
@@ -140,6 +146,13 @@ class Shape:
                 where="inputs",
                 got=self.inputs,
                 expected=f"at most {MOST_INPUTS}",
+            )
+        if self.steps > self.geometry.activation_steps:
+            raise SpecError(
+                "the activation buffer does not hold a token's inputs",
+                where="inputs",
+                got=self.inputs,
+                expected=f"at most {self.geometry.activation_steps * self.geometry.lanes}",
             )
         if self.group_size % self.geometry.lanes:
             raise SpecError(

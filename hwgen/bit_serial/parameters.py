@@ -37,10 +37,15 @@ _FROM_SCHEMA: Mapping[str, Callable[[BitSerial, Array], int]] = {
 }
 
 
-def geometry(machine: BitSerial, phase: Phase) -> Geometry:
+def geometry(parameters: Mapping[str, int]) -> Geometry:
     """What decides the layout of the machine's memory."""
-    array = machine.array.at(phase)
-    return Geometry(array.rows, array.columns, machine.pe.lanes, machine.dram.port_bits_per_cycle)
+    return Geometry(
+        rows=parameters["Rows"],
+        columns=parameters["Columns"],
+        lanes=parameters["Lanes"],
+        port_bits=parameters["PortBits"],
+        activation_steps=parameters["ActivationBufferSteps"],
+    )
 
 
 def core_parameters(machine: BitSerial, phase: Phase, core: str | None = None) -> dict[str, int]:

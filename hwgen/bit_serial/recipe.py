@@ -36,7 +36,8 @@ def design(machine: BitSerial, phase: Phase, formats: Sequence[str | Format] | N
     """Put a machine together.
 
     Args:
-        formats: weight formats its decoder knows; by default DEFAULT_FORMATS and the machine's own.
+        formats: weight formats its decoder knows; by default those of DEFAULT_FORMATS that it has
+            terms for, and the machine's own.
     """
     parameters = core_parameters(machine, phase)
     chosen = _formats(machine, phase, formats)
@@ -70,33 +71,33 @@ def design(machine: BitSerial, phase: Phase, formats: Sequence[str | Format] | N
     )
 
 
-def program(machine: BitSerial, design: Design, jobs: Sequence[Multiplication] | None) -> Program:
+def program(design: Design, jobs: Sequence[Multiplication] | None) -> Program:
     """Lay out what the machine shall compute; a small example unless given."""
     return assemble(
         _example_jobs(design) if jobs is None else jobs,
-        geometry(machine, design.phase),
+        geometry(design.parameters),
         design.formats,
     )
 
 
-def golden_outputs(machine: BitSerial, job: Multiplication) -> NDArray[np.float32]:
+def golden_outputs(design: Design, job: Multiplication) -> NDArray[np.float32]:
     """What the machine must write for a job, float32 [tokens, outputs]."""
-    pe = machine.pe
+    parameters = design.parameters
     return linear(
         job.weights,
         job.activations,
-        lanes=pe.lanes,
-        guard_bits=pe.guard_bits,
-        accumulator_bits=pe.accumulator_bits,
-        output_accumulator_bits=pe.output_accumulator_bits,
-        scale_bits=pe.scale_bits,
+        lanes=parameters["Lanes"],
+        guard_bits=parameters["GuardBits"],
+        accumulator_bits=parameters["AccumulatorBits"],
+        output_accumulator_bits=parameters["OutputAccumulatorBits"],
+        scale_bits=parameters["ScaleBits"],
     )
 
 
-def expected_image(machine: BitSerial, program: Program) -> NDArray[np.uint8]:
+def expected_image(design: Design, program: Program) -> NDArray[np.uint8]:
     """The region of results as the machine must leave it, by the golden model."""
     blocks = [
-        result_image(golden_outputs(machine, job), shape)
+        result_image(golden_outputs(design, job), shape)
         for job, shape in zip(program.jobs, program.shapes, strict=True)
     ]
     return np.concatenate(blocks)
@@ -107,7 +108,9 @@ def _formats(
 ) -> list[Format]:
     if names is None:
         own = machine.formats.resolve("", phase).get("weight")
-        names = [*DEFAULT_FORMATS, *([own] if isinstance(own, str) else [])]
+        fitting = (registry.get(name) for name in DEFAULT_FORMATS)
+        names = [fmt for fmt in fitting if fmt.term_count <= machine.pe.max_terms]
+        names += [own] if isinstance(own, str) else []
     chosen = list(dict.fromkeys(registry.get(name) for name in names))
     if not 1 <= len(chosen) <= _MOST_FORMATS:
         raise SpecError(
