@@ -97,7 +97,7 @@ async def play(
             values.append(signal.value)
         await RisingEdge(dut.clk_i)
     return {
-        name: [value.to_unsigned() if value.is_resolvable else -1 for value in values]
+        name: [int(value) for value in values]
         for name, (_, values) in zip(outputs, seen, strict=True)
     }
 
@@ -115,7 +115,7 @@ async def evaluate(
             getattr(dut, name).value = int(values[row])
         await Timer(1, unit="ns")
         for name in outputs:
-            seen[name].append(getattr(dut, name).value.to_unsigned())
+            seen[name].append(int(getattr(dut, name).value))
     return seen
 
 
