@@ -159,7 +159,7 @@ module plait_bs_weight_buffer #(
   logic [HeaderWords-1:0]                                                 header_word;  // one-hot
   logic [HeaderWords-1:0][BankRows*HeaderBits-1:0] channel_write, channel_data;
   logic [HeaderWords*BankRows*HeaderBits-1:0]      channel_bits;
-  logic                                                                   unused_channel_available;
+  logic                                            unused_channel_available, unused_channel_bits;
 
   for (genvar word = 0; word < HeaderWords; word++) begin : gen_header_word
     assign header_word[word]   = word_q == WordWidth'(word);
@@ -184,6 +184,7 @@ module plait_bs_weight_buffer #(
 
   assign channel_bits    = channel_data;
   assign channel_steps_o = channel_bits[Rows*HeaderBits-1:0];
+  assign unused_channel_bits = ^channel_bits;  // the last word may hold more rows than there are
 
   // ---- Group headers ----------------------------------------------------------------------------
   logic [BankRows-1:0][GroupRowBits-1:0]             group_rows;
