@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
+from plait.sim.families.stalls import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
 
 __all__ = [
     "ARRAY_STAGES",
@@ -31,7 +32,6 @@ __all__ = [
     "Memory",
     "matmul_counts",
     "schedule",
-    "stalled",
 ]
 
 # Every busy cycle has one cause; the order is that of counter_e in plait_bs_machine_pkg.sv.
@@ -65,8 +65,6 @@ CHANNEL_BUFFER_TILES = 4  # tiles whose channel steps plait_bs_weight_buffer hol
 INPUT_STAGES = 2  # issue to the array's inputs: memory read, then planes -> codes
 ARRAY_STAGES = 5  # plait_bs_array: last term to results, besides the scale_bits of the dequantiser
 MEMORY_LATENCY_CYCLES = 8  # unless said otherwise
-
-REQUEST_CHANNEL, READ_CHANNEL, WRITE_CHANNEL = range(3)
 
 
 class Machine(NamedTuple):
@@ -108,24 +106,6 @@ class Memory(NamedTuple):
     latency: int = MEMORY_LATENCY_CYCLES
     threshold: int = 0
     seed: int = 0
-
-
-@njit(cache=True)
-def stalled(cycle: int, channel: int, seed: int, threshold: int) -> bool:
-    """Say whether the memory stalls a channel in a cycle: a 32-bit hash below a threshold.
-
-    Channels: 0 accepts no request, 1 makes no new word valid, 2 accepts no write.
-    """
-    if threshold == 0:
-        return False
-    mask = 0xFFFFFFFF
-    h = (3 * cycle + channel + seed * 0x9E3779B1) & mask
-    h ^= h >> 16
-    h = (h * 0x85EBCA6B) & mask
-    h ^= h >> 13
-    h = (h * 0xC2B2AE35) & mask
-    h ^= h >> 16
-    return h < threshold
 
 
 def matmul_counts(
@@ -205,9 +185,12 @@ def schedule(
 ) = range(12)
 
 
+_stalled = njit(cache=True)(stalled)
+
+
 @njit(cache=True)
 def _first_free(cycle, channel, memory):
-    while stalled(cycle, channel, memory.seed, memory.threshold):
+    while memory.threshold > 0 and _stalled(cycle, channel, memory.seed, memory.threshold):
         cycle += 1
     return cycle
 

@@ -19,8 +19,8 @@ from plait.sim.families.bit_serial_schedule import (
     Memory,
     matmul_counts,
     schedule,
-    stalled,
 )
+from plait.sim.families.stalls import stalled
 
 SMALL = Machine(8, 4, 4, 8, 256, weight_buffer_steps=64, scale_buffer_groups=16)
 ARRAYS = [(8, 4, 4), (64, 1, 4), (32, 32, 4), (64, 16, 4), (3, 2, 5), (1, 1, 1), (80, 3, 8)]
