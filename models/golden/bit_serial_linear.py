@@ -56,13 +56,13 @@ def linear(
             got=activations.shape,
             expected=f"(tokens, {tensor.shape[1]})",
         )
-    assert tensor.channel_steps is not None  # check_tensor
+    unit: Integers
     if activations.dtype == np.int8:
-        mantissa, unit = integer_sums(tensor, activations), np.int64(0)
+        mantissa, unit = integer_sums(tensor, activations.astype(np.int8)), np.zeros(1, np.int64)
     elif activations.dtype == np.float16:
         mantissa, exponent = linear_sums(
             tensor,
-            activations,
+            activations.astype(np.float16),
             lanes=lanes,
             guard_bits=guard_bits,
             accumulator_bits=accumulator_bits,
@@ -74,6 +74,7 @@ def linear(
         raise FormatError(
             "activations of the wrong type", got=str(activations.dtype), expected="float16 or int8"
         )
+    assert tensor.channel_steps is not None  # check_tensor
     return np.ascontiguousarray(output_float32(mantissa, unit, tensor.channel_steps[:, None]).T)
 
 
@@ -134,7 +135,8 @@ def linear_sums(
         np.ascontiguousarray(np.pad(part, ((0, 0), (0, padding)), constant_values=fill).T)
         for part, fill in zip(split_fp16(activations), (0, 1, 0), strict=True)
     )
-    return kernel.linear_sums(  # type: ignore[no-any-return]
+    assert tensor.scale_codes is not None  # check_tensor
+    return kernel.linear_sums(
         (-sign).astype(np.int8),
         exponent.astype(np.int8),
         mantissa.astype(np.int16),
