@@ -23,6 +23,7 @@ from plait.hwgen.bit_serial.recipe import golden_outputs
 from plait.hwgen.design import Design
 from plait.hwgen.generate import design_of
 from plait.models.quantize import QuantizedTensor, quantize
+from plait.sim.families.bit_serial_cycles import closed_form
 from plait.sim.families.bit_serial_schedule import (
     MEMORY_LATENCY_CYCLES,
     Machine,
@@ -185,7 +186,11 @@ def cosimulate_layer(
 
 
 def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed: int = 0) -> int:
-    """Cycles of a program, for a memory that stalls in the pattern of this probability and seed."""
+    """Cycles of a program: in closed form; by the recurrence where the memory stalls.
+
+    Args:
+        stall, seed: which decide the pattern of stalls that the harness follows, too.
+    """
     parameters = design.parameters
     simulated = Machine(
         rows=parameters["Rows"],
@@ -208,6 +213,8 @@ def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed:
         )
         for job, shape in zip(program.jobs, program.shapes, strict=True)
     ]
+    if not stall:
+        return sum(int(sum(closed_form(matmul, simulated.scale_bits))) for matmul in matmuls)
     memory = Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
     return int(schedule(simulated, matmuls, memory).sum())
 

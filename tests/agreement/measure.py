@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import plait
 
 DATA = Path(__file__).parents[1] / "published/data"
@@ -43,6 +45,7 @@ def errors() -> Iterator[Error]:
     yield roofline_closed_form()
     yield systolic()
     yield from speedups()
+    yield from bit_serial_gates()
 
 
 def bit_serial_published() -> Iterator[Error]:
@@ -137,6 +140,49 @@ def speedups() -> Iterator[Error]:
         mean = float(means[f"over {name}"])
         what = f"mean speedup of `bitmod-lossy` over `{name}`: {mean:.3f}"
         yield Error(what, f"the paper's {published}", 12, relative(mean, published))
+
+
+def bit_serial_gates() -> Iterator[Error]:
+    """60 shapes on the Verilog of bitmod-small: once with a prompt memory, once with stalls."""
+    rng = np.random.default_rng(0)
+    names = ("bitmod3", "bitmod4", "int4", "int5", "int6", "int8", "flint4", "fp6-e2m3")
+    cycles, stalled, arithmetic, values, different = [], [], [], 0, 0
+    for index in range(60):
+        outputs, inputs, tokens = (int(n) for n in rng.integers((1, 1, 1), (41, 301, 10)))
+        weights = plait.quantize(
+            rng.standard_normal((outputs, inputs)),
+            names[index % len(names)],
+            group_size=min(inputs, int(rng.integers(1, 33)) * 4),
+            scale_bits=8,
+        )
+        activations = rng.standard_normal((tokens, inputs)).astype(np.float16)
+        if index % 3 == 2:
+            activations = np.rint(activations * 30).clip(-128, 127).astype(np.int8)
+        prompt = plait.cosimulate("bitmod-small", weights, activations)
+        late = plait.cosimulate("bitmod-small", weights, activations, stall=0.2, seed=index)
+        cycles.append(relative(prompt.cycles_predicted, prompt.cycles_measured))
+        stalled.append(relative(late.cycles_predicted, late.cycles_measured))
+        values += prompt.values_compared + late.values_compared
+        different += prompt.values_different + late.values_different
+        exact = activations.astype(np.float64) @ weights.dequantize().astype(np.float64).T
+        error = np.linalg.norm(prompt.outputs - exact) / np.linalg.norm(exact)
+        if activations.dtype == np.float16:
+            arithmetic.append(float(error))
+    verilog = "the Verilog of `bitmod-small`"
+    yield Error(f"values of {verilog}", "golden model, bit for bit", values, different / values)
+    yield Error(f"cycles of {verilog}", "`closed_form`", len(cycles), max(cycles))
+    yield Error(
+        f"cycles of {verilog}, memory stalling",
+        "recurrence, same stalls",
+        len(stalled),
+        max(stalled),
+    )
+    yield Error(
+        f"values of {verilog}, FP16 activations",
+        "exact sums of the same weights, root mean square",
+        len(arithmetic),
+        max(arithmetic),
+    )
 
 
 @cache

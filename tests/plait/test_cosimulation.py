@@ -1,0 +1,198 @@
+"""Generated Verilog, run natively: values == golden, cycles == prediction, clear failures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from plait import cosimulation
+from plait.cosimulation import cosimulate, cosimulate_layer, predicted_cycles, run_program
+from plait.errors import PlaitError, SpecError, ToolError
+from plait.hwgen.bit_serial.assemble import Multiplication, assemble
+from plait.hwgen.bit_serial.parameters import geometry
+from plait.hwgen.bit_serial.recipe import golden_outputs
+from plait.hwgen.generate import design_of
+from plait.models.quantize import quantize
+from plait.sim.spec import Accelerator, load_accelerator
+
+pytestmark = pytest.mark.rtl
+
+SMALL = load_accelerator("bitmod-small")
+# Nothing a power of two, a port with bits to spare, steps of several words, the published widths.
+ODD = SMALL.with_(
+    **{
+        "name": "odd",
+        "array.decode.rows": 33,
+        "array.decode.columns": 3,
+        "pe.lanes": 3,
+        "pe.accumulator_bits": 15,
+        "dram.port_bits_per_cycle": 320,
+    }
+)
+MACHINES = {"small": SMALL, "odd": ODD}
+
+
+def operands(
+    outputs: int, inputs: int, tokens: int, activation: str
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(outputs + inputs + tokens)
+    weights = rng.standard_normal((outputs, inputs))
+    if activation == "int8":
+        return weights, rng.integers(-128, 128, (tokens, inputs)).astype(np.int8)
+    return weights, rng.standard_normal((tokens, inputs)).astype(np.float16)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+@pytest.mark.parametrize("activation", ["fp16", "int8"])
+@pytest.mark.parametrize("format", ["bitmod3", "bitmod4", "int6", "int8"])
+def test_values_and_cycles(machine: str, format: str, activation: str, stall: float) -> None:
+    weights, inputs = operands(50, 200, 7, activation)
+    result = cosimulate(
+        MACHINES[machine], weights, inputs, format=format, group_size=48, stall=stall, seed=2
+    )
+    assert (result.values_compared, result.values_different) == (350, 0)
+    assert result.cycles_predicted == result.cycles_measured
+    assert sum(result.cycles_by_cause.values()) == result.cycles_measured
+    assert result.agrees
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "tokens", "group_size"),
+    [
+        (1, 1, 1, "channel"),
+        (8, 12, 4, 12),
+        (33, 300, 3, 12),
+        (9, 7, 5, "channel"),
+        (70, 999, 2, 96),
+    ],
+)
+def test_shapes(
+    machine: str, outputs: int, inputs: int, tokens: int, group_size: int | str
+) -> None:
+    weights, activations = operands(outputs, inputs, tokens, "fp16")
+    result = cosimulate(MACHINES[machine], weights, activations, group_size=group_size)
+    assert result.outputs.shape == (tokens, outputs)
+    assert result.agrees
+
+
+def test_a_list_of_descriptors_runs_in_order() -> None:
+    design = design_of(SMALL)
+    jobs = []
+    for index, name in enumerate(design.formats):
+        weights, inputs = operands(8 + index, 64, 3 + index, ("fp16", "int8")[index % 2])
+        jobs.append(Multiplication(quantize(weights, name, group_size=32, scale_bits=8), inputs))
+    program = assemble(jobs, geometry(design.parameters), design.formats)
+    run = run_program(design, program, cycle_limit=100_000)
+    for job, outputs in zip(jobs, program.outputs(run.results), strict=True):
+        assert np.array_equal(outputs, golden_outputs(design, job))
+    assert run.cycles == predicted_cycles(design, program)
+
+
+def test_a_wrong_value_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: object) -> np.ndarray:
+        outputs = golden_outputs(*arguments)
+        outputs[3, 5] = np.nextafter(outputs[3, 5], np.float32(np.inf))
+        return outputs
+
+    monkeypatch.setattr(cosimulation, "golden_outputs", wrong)
+    result = cosimulate(SMALL, *operands(8, 64, 4, "fp16"))
+    assert result.values_different == 1
+    assert not result.agrees
+
+
+def test_a_hang_names_the_state_of_the_sequencer() -> None:
+    design = design_of(SMALL)
+    weights, inputs = operands(64, 512, 4, "fp16")
+    tensor = quantize(weights, "int8", group_size=64, scale_bits=8)
+    program = assemble(
+        [Multiplication(tensor, inputs)], geometry(design.parameters), design.formats
+    )
+    with pytest.raises(ToolError, match=r"not finish within 500 cycles: the sequencer is in run"):
+        run_program(design, program, cycle_limit=500)
+
+
+def test_an_access_outside_the_memory_is_named() -> None:
+    design = design_of(SMALL)
+    weights, inputs = operands(8, 64, 4, "fp16")
+    tensor = quantize(weights, "int8", group_size=64, scale_bits=8)
+    program = assemble(
+        [Multiplication(tensor, inputs)], geometry(design.parameters), design.formats
+    )
+    program.blocks[0][0, 15] = 0x7F  # the highest byte of result_address
+    with pytest.raises(ToolError, match=r"write of 1 words at address \d+, the memory has"):
+        run_program(design, program, cycle_limit=5000)
+
+
+def test_a_descriptor_that_the_machine_refuses() -> None:
+    design = design_of(SMALL)
+    weights, inputs = operands(8, 64, 4, "fp16")
+    tensor = quantize(weights, "int8", group_size=64, scale_bits=8)
+    program = assemble(
+        [Multiplication(tensor, inputs)], geometry(design.parameters), design.formats
+    )
+    program.blocks[0][0, 3] = 0  # no magic number
+    with pytest.raises(PlaitError, match="bitmod-small: the machine raised descriptor"):
+        run_program(design, program, cycle_limit=5000)
+
+
+def zero_scale() -> tuple[object, np.ndarray]:
+    weights, inputs = operands(8, 64, 4, "fp16")
+    tensor = quantize(weights, "bitmod4", group_size=32, scale_bits=8)
+    return dataclasses.replace(tensor, scale_codes=np.zeros_like(tensor.scale_codes)), inputs
+
+
+@pytest.mark.parametrize(
+    ("operand", "options", "message"),
+    [
+        (operands(8, 64, 4, "fp16"), {"stall": 1.0}, "stall: not a probability.*got 1.0"),
+        (operands(8, 64, 4, "fp16"), {"format": "bitmod5"}, "unknown format 'bitmod5'"),
+        (operands(8, 64, 4, "fp16"), {"group_size": 30}, "lanes|multiple of 4"),
+        (operands(8, 5000, 1, "fp16"), {}, "inputs: the activation buffer.*at most 4096"),
+        ((np.ones((8, 64)), np.ones((4, 60), np.float16)), {}, "inputs: the activations do not"),
+        ((np.ones((8, 64)), np.full((4, 64), np.nan, np.float16)), {}, "token 0, input 0: not a"),
+        ((np.ones((8, 64)), np.full((4, 64), np.inf, np.float16)), {}, "token 0, input 0: not a"),
+        ((np.ones(8), np.ones((4, 8), np.float16)), {}, "weights: not a matrix"),
+        (zero_scale(), {}, "scale"),
+    ],
+)
+def test_bad_input(operand: tuple, options: dict[str, object], message: str) -> None:
+    with pytest.raises(PlaitError, match=message) as caught:
+        cosimulate(SMALL, *operand, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_build_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ToolError, match=r"the build folder cannot be written.*PLAIT_CACHE"):
+        cosimulate(SMALL, *operands(8, 64, 4, "fp16"))
+
+
+@pytest.mark.slow
+def test_a_waveform_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "wave.vcd"
+    assert cosimulate(SMALL, *operands(8, 64, 4, "fp16"), trace=path).agrees
+    assert "u_array" in path.read_text()
+
+
+@pytest.mark.model
+def test_a_linear_that_is_not_there() -> None:
+    with pytest.raises(SpecError, match=r"unknown linear 'q_proj'"):
+        next(cosimulate_layer(SMALL, "q_proj"))
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("machine", ["bitmod-small", "bitmod-64x1"])
+def test_a_whole_layer(machine: str | Accelerator) -> None:
+    """All seven linears of layer 0, 16 tokens, four formats, both kinds of activations."""
+    results = list(cosimulate_layer(machine))
+    assert len(results) == 7 * 4 * 2
+    assert [r for r in results if not r.agrees] == []
