@@ -42,7 +42,7 @@ def trace_parts(model: str, scratch: Path) -> list[tuple[str, float]]:
         parts.append((name, now - last))
         last = now
 
-    from plait.models.graph.archive import read_archive, save
+    from plait.models.graph.archive import load_archive, save
     from plait.models.graph.export import export_program, read_exported
     from plait.models.graph.lower import graph_from_program
     from plait.models.llm import build_decoder
@@ -58,8 +58,8 @@ def trace_parts(model: str, scratch: Path) -> list[tuple[str, float]]:
     lap("passes, names, folding")
     save(exported, scratch / "model.pt2")
     lap("save as .pt2")
-    read_archive(scratch / "model.pt2")
-    lap("read the .pt2")
+    load_archive(scratch / "model.pt2")
+    lap("load the .pt2 as a graph")
     graph.bind("decode", 1, 256)
     lap("bind")
     return parts

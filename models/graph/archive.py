@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import GraphError
+from plait.models.graph.graph import Graph
+from plait.models.graph.lower import graph_from_program
 from plait.models.graph.program import (
     UNKNOWN,
     Call,
@@ -33,7 +35,7 @@ from plait.models.graph.program import (
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-__all__ = ["read_archive", "save"]
+__all__ = ["graph_from_document", "load_archive", "read_document", "save"]
 
 _LARGEST_JSON = 64 << 20
 """Bytes of the largest program read; Llama-2-7B's is 4 MB, and JSON takes ten times itself."""
@@ -53,33 +55,50 @@ def save(program: ExportedProgram, path: str | Path) -> None:
     import torch
 
     path = Path(path)
-    handle, scratch = tempfile.mkstemp(suffix=".pt2", dir=path.parent)
-    os.close(handle)
     try:
-        torch.export.save(program, scratch)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plait-") as scratch:
+            torch.export.save(program, Path(scratch) / path.name)  # the name is kept inside
+            os.replace(Path(scratch) / path.name, path)
+    except OSError as error:
+        raise GraphError(f"cannot be written: {error.strerror}", where=str(path)) from None
 
 
-def read_archive(path: str | Path) -> Program:
-    """Read the program of a .pt2 file; anything else is a `GraphError` of one line."""
-    document = _read_json(Path(path))
+def load_archive(path: str | Path) -> Graph:
+    """Load the graph of a .pt2 file; anything else is a `GraphError` of one line."""
+    return graph_from_document(_read_json(Path(path)), str(path))
+
+
+def graph_from_document(document: dict[str, Any], path: str) -> Graph:
+    """Make a graph of the JSON of a .pt2 file; ``path`` is for errors, its stem the name.
+
+    Raises:
+        GraphError: also where the document is damaged in a way that only shows deep inside.
+    """
     try:
-        module = document["graph_module"]
-        given = dict(_given(spec) for spec in module["signature"]["input_specs"])
-        values: dict[str, Any] = {}
-        calls = [*_inputs(module["graph"]), *_walk(module["graph"], values, "")]
-        returned = [t for argument in module["graph"]["outputs"] for t in _tensors_of(argument)]
-        outputs = [_plain({"as_tensor": tensor}, values).name for tensor in returned]
-        return assemble(Path(path).stem, calls, given, outputs)
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
-        raise GraphError(
-            "not a program that this version reads",
-            where=str(path),
-            got=f"{type(error).__name__} {error}",
-            expected="a file of torch.export.save of torch 2.9 or later",
-        ) from None
+        return graph_from_program(read_document(document, Path(path).stem))
+    except GraphError as error:
+        raise GraphError(str(error), where=path) from None
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        damage = f"{type(error).__name__} {error}"
+    except (RuntimeError, MemoryError, StopIteration) as error:  # too deep, or an end too early
+        damage = type(error).__name__
+    raise GraphError(
+        "not a program that this version reads",
+        where=path,
+        got=damage,
+        expected="a file of torch.export.save of torch 2.9 or later",
+    )
+
+
+def read_document(document: dict[str, Any], name: str) -> Program:
+    """Copy the program of a document into a `Program`."""
+    module = document["graph_module"]
+    given = dict(_given(spec) for spec in module["signature"]["input_specs"])
+    values: dict[str, Any] = {}
+    calls = [*_inputs(module["graph"]), *_walk(module["graph"], values, "")]
+    returned = [t for argument in module["graph"]["outputs"] for t in _tensors_of(argument)]
+    outputs = [_plain({"as_tensor": tensor}, values).name for tensor in returned]
+    return assemble(name, calls, given, outputs)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import GraphError
-from plait.models.graph.archive import read_archive
+from plait.models.graph.archive import load_archive
 from plait.models.graph.cache import cached
 from plait.models.graph.graph import Graph
-from plait.models.graph.lower import graph_from_program
 from plait.models.llm.config import LLMShape, load_shape
 from plait.models.llm.huggingface import read_json
 
@@ -75,7 +74,7 @@ def _from_path(source: str | Path) -> Graph:
     if is_folder:
         return _from_folder(path)
     if path.suffix == ".pt2" or (is_file and path.suffix not in (".yaml", ".yml")):
-        return graph_from_program(read_archive(path))
+        return load_archive(path)
     return _from_shape(load_shape(source))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import pickle
+import random
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import torch
 
 from plait.errors import GraphError
 from plait.models.graph import export_module, load_graph, save
+from plait.models.graph.archive import graph_from_document
 from plait.models.graph.export import export_program
 from plait.models.llm import build_decoder, load_shape
 
@@ -23,6 +25,7 @@ SHAPE = load_shape("mixtral-8x7b").with_(
     layers=2, hidden=64, heads=4, kv_heads=2, head_dim=16, ffn=96, vocab=50
 )
 _SANE_SECONDS = 60
+MUTATIONS = 150
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +212,36 @@ def test_programs_that_make_no_sense(edit, saved: Path, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def mutate(value: object, rng: random.Random) -> object:
+    """Change one place of a JSON value, drawn by walking down at random."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.93:
+        key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
+        value[key] = mutate(value[key], rng)  # type: ignore[index]
+        return value
+    return rng.choice([None, -1, 0, 3, 2**70, "", "tokens", "linear", [], {}, {"as_int": 0}, True])
+
+
+def test_any_one_thing_wrong_in_a_program(saved: Path) -> None:
+    """Whatever is changed, the answer is a Graph or a GraphError of one line."""
+    with zipfile.ZipFile(saved) as archive:
+        text = archive.read("model/models/model.json")
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(MUTATIONS):
+        document = json.loads(text)
+        module = document["graph_module"]
+        part = rng.choice(
+            [module, module["graph"], module["graph"]["nodes"], module["graph"]["nodes"]]
+        )
+        mutate(part, rng)
+        try:
+            graph_from_document(document, "mutant.pt2")
+        except GraphError as error:
+            refused += 1
+            assert len(str(error).splitlines()) == 1, repr(error)  # noqa: PT017
+    assert refused > MUTATIONS // 8  # the rest changed what a graph does not read
+
+
 def test_two_programs_are_refused(saved: Path, tmp_path: Path) -> None:
     path = rewritten(saved, tmp_path / "two.pt2", lambda name, data: data)
     with zipfile.ZipFile(path, "a") as archive:
@@ -224,3 +257,5 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
         save("no program", path)  # type: ignore[arg-type]
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(GraphError, match="cannot be written"):
+        save(export_program(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "no" / "x.pt2")
