@@ -18,8 +18,8 @@ async def start(dut) -> None:
     """Run the clock and hold reset for four cycles; returns after a clock edge."""
     from cocotb.triggers import RisingEdge
 
+    dut.rst_ni.value = 0  # before the first edge: assertions do not hold in a random state
     await start_clock(dut)
-    dut.rst_ni.value = 0
     for _ in range(4):
         await RisingEdge(dut.clk_i)
     dut.rst_ni.value = 1
