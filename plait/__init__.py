@@ -19,6 +19,7 @@ if not (_Path(__file__).parent / "models").is_dir():
 if TYPE_CHECKING:
     from plait.api import (
         cosimulate,
+        execute,
         export,
         generate,
         load_accelerator,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "cosimulate",
+    "execute",
     "export",
     "generate",
     "load_accelerator",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,7 @@ Progress = Callable[[int, int], None]
 
 __all__ = [
     "cosimulate",
+    "execute",
     "export",
     "generate",
     "load_accelerator",
@@ -191,6 +192,45 @@ def simulate(
         fidelity=fidelity,
         formats=formats,
     )
+
+
+def execute(
+    module: torch.nn.Module,
+    tokens: torch.Tensor,
+    machine: str | Path | Accelerator,
+    activation: Literal["fp16", "int8"] | None = None,
+) -> torch.Tensor:
+    """Give a quantised LLM's logits as a bit-serial machine computes them, bit for bit.
+
+    Every quantised linear is that of the golden model; everything else stays FP32.
+
+    Args:
+        module: from `quantize` with ``scale_bits=8``: the hardware has integer group scales.
+        tokens: integers (batch, window) or (window,).
+        machine: whatever `load_accelerator` takes.
+        activation: None for the machine's own.
+    """
+    from plait.errors import SpecError
+    from plait.models.golden.execute import on_hardware
+    from plait.models.quantize.metrics import logits_of
+    from plait.sim.spec.bit_serial import BitSerial
+
+    accelerator = load_accelerator(machine)
+    if not isinstance(accelerator, BitSerial) or accelerator.pe.kind != "bit_serial":
+        raise SpecError(
+            "has no golden model", where=accelerator.name, expected="a machine of bit-serial PEs"
+        )
+    pe = accelerator.pe
+    chip = on_hardware(
+        module,
+        activation or pe.activation,
+        lanes=pe.lanes,
+        guard_bits=pe.guard_bits,
+        accumulator_bits=pe.accumulator_bits,
+        output_accumulator_bits=pe.output_accumulator_bits,
+        scale_bits=pe.scale_bits,
+    )
+    return logits_of(chip, tokens)
 
 
 def generate(machine: str | Path | Accelerator, out_dir: str | Path, **options: Any) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 RTL = Path(__file__).resolve().parents[2] / "rtl"
@@ -167,26 +167,23 @@ def sources_of(top: str, file_list: str = "bit_serial.f", rtl: Path = RTL) -> li
     return [rtl / line for line in files[: last + 1]]
 
 
-def simulate(
+def build(
     top: str,
-    bench: str,
     build_root: Path,
     *,
     sources: Sequence[Path | str] | None = None,
     rtl: Path = RTL,
-    seeds: Sequence[int] = SEEDS,
-    environment: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
     **parameters: int,
-) -> None:
-    """Build `top` with its parameters and run a bench from each random initial state.
+) -> Callable[..., None]:
+    """Build `top` with its parameters; give the function that runs a bench on it.
 
     Args:
-        bench: module of cocotb tests.
         sources: files, or paths relative to rtl/; None takes them from the family's file list.
         rtl: the folder of the library, or of a copy.
-        environment: handed to the bench, besides PARAMETER_<name> for each parameter.
+        options: further arguments of Verilator.
     """
-    from cocotb_tools.runner import get_results, get_runner
+    from cocotb_tools.runner import get_runner
 
     from plait.hwgen.tools import verilator_environment
 
@@ -206,24 +203,62 @@ def simulate(
             str(rtl / "lint" / "waivers.vlt"),
             *("-Wall", "--assert", "--timing"),
             *("--x-initial", "unique", "--x-assign", "unique"),
+            *options,
         ],
         always=True,
         waves=bool(os.environ.get("WAVES")),
     )
     given = {f"PARAMETER_{name}": str(value) for name, value in parameters.items()}
+
+    def run(
+        bench: str,
+        seeds: Sequence[int] = SEEDS,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        _run(runner, top, bench, build_root / tag, seeds, {**given, **(environment or {})})
+
+    return run
+
+
+def _run(
+    runner, top: str, bench: str, folder: Path, seeds: Sequence[int], environment: dict[str, str]
+) -> None:
+    from cocotb_tools.runner import get_results
+
     for seed in seeds:
         results = runner.test(
             hdl_toplevel=top,
             test_module=bench,
-            build_dir=build_root / tag,
-            test_dir=build_root / tag,
+            build_dir=folder,
+            test_dir=folder,
             plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
-            extra_env={**given, **(environment or {})},
+            extra_env=environment,
             waves=bool(os.environ.get("WAVES")),
         )
         ran, failed = get_results(results)
         assert ran, f"no cocotb test ran, see {results}"
         assert not failed, f"{failed} of {ran} cocotb tests failed with {seed=}, see {results}"
+
+
+def simulate(
+    top: str,
+    bench: str,
+    build_root: Path,
+    *,
+    sources: Sequence[Path | str] | None = None,
+    rtl: Path = RTL,
+    seeds: Sequence[int] = SEEDS,
+    environment: Mapping[str, str] | None = None,
+    **parameters: int,
+) -> None:
+    """Build `top` with its parameters and run a bench from each random initial state.
+
+    Args:
+        bench: module of cocotb tests.
+        environment: handed to the bench, besides PARAMETER_<name> for each parameter.
+    """
+    run = build(top, build_root, sources=sources, rtl=rtl, **parameters)
+    run(bench, seeds, environment)
 
 
 def parameter(name: str, default: int) -> int:

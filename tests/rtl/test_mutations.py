@@ -1,0 +1,68 @@
+"""Every bench is proven: with one operator, width, constant or reset of the RTL changed, it fails.
+
+mutations/NAME.patch changes one file of rtl/; the bench that must notice is that of its module.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from harness import RTL, build
+
+pytestmark = [pytest.mark.rtl, pytest.mark.slow]
+
+_FOLDER = Path(__file__).with_name("mutations")
+_SMALL_ARRAY = {"Rows": 2, "Columns": 2, "Lanes": 3}
+# Changed file -> top, bench, parameters, environment.
+_BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
+    "common/plait_skid.sv": ("plait_skid", "cocotb_stream", {"Width": 8}, {"CAPACITY": "2"}),
+    "common/plait_fifo.sv": (
+        "plait_fifo",
+        "cocotb_stream",
+        {"Width": 8, "Depth": 5},
+        {"CAPACITY": "5"},
+    ),
+    "bit_serial/plait_bs_array.sv": ("plait_bs_array", "cocotb_bs_array", _SMALL_ARRAY, {}),
+    "bit_serial/plait_bs_dot.sv": ("plait_bs_pe", "cocotb_bs_pe", {"Lanes": 4}, {}),
+}
+_PATCHES = sorted(_FOLDER.glob("*.patch"))
+
+
+def _mutate(patch: Path, rtl: Path) -> str:
+    """Apply a patch of one hunk to a copy of the library; give the changed file."""
+    text = patch.read_text()
+    changed = re.search(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
+    assert changed, patch
+    hunk = text.split("@@", 2)[2].split("\n", 1)[1].splitlines(keepends=True)
+    before = "".join(line[1:] for line in hunk if line[0] in " -")
+    after = "".join(line[1:] for line in hunk if line[0] in " +")
+    target = rtl / changed[1]
+    source = target.read_text()
+    assert source.count(before) == 1, f"{patch.name} no longer applies to {changed[1]}"
+    target.write_text(source.replace(before, after))
+    return changed[1]
+
+
+@pytest.mark.parametrize("patch", _PATCHES, ids=[patch.stem for patch in _PATCHES])
+def test_mutation_is_caught(patch, tmp_path):
+    rtl = tmp_path / "rtl"
+    shutil.copytree(RTL, rtl)
+    changed = _mutate(patch, rtl)
+    module = Path(changed).stem
+    top, bench, parameters, environment = _BENCHES.get(
+        changed, (module, module.replace("plait_bs_", "cocotb_bs_"), {}, {})
+    )
+    sources = [rtl / changed] if changed.startswith("common/") else None
+    quiet = ("-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")  # the bench must notice, not the linter
+    run = build(top, tmp_path / "build", sources=sources, rtl=rtl, options=quiet, **parameters)
+    with pytest.raises((AssertionError, SystemExit)):  # a cocotb test fails, or an assertion stops
+        run(bench, environment=environment)
+
+
+@pytest.mark.parametrize("patch", _PATCHES, ids=[patch.stem for patch in _PATCHES])
+def test_patch_applies(patch, tmp_path):
+    shutil.copytree(RTL, tmp_path / "rtl")
+    _mutate(patch, tmp_path / "rtl")
