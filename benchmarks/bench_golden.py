@@ -1,7 +1,7 @@
 """The golden model of the bit-serial PE: its speed, and what its arithmetic costs an LLM.
 
     python benchmarks/bench_golden.py
-    python benchmarks/bench_golden.py --perplexity [--format bitmod4 int8] [--window 256] [--windows 2]
+    python benchmarks/bench_golden.py --perplexity [--format bitmod4] [--window 256] [--windows 2]
 
 Speed is in terms (a weight's term times an activation) a second, best of the repeats. Perplexity is
 of SmolLM2-135M on the text that comes with it, groups of 64, second-level
@@ -59,8 +59,8 @@ def print_speeds() -> None:
 
 def print_perplexities(names: list[str], window: int, windows: int) -> None:
     """The format's own perplexity beside that of the hardware."""
-    from plait.models.golden.execute import on_hardware
     from plait.demo import text as bundled_text
+    from plait.models.golden.execute import on_hardware
     from plait.models.llm.weights import load_module
     from plait.models.quantize.metrics import perplexity
     from plait.models.quantize.swap import quantize_module
