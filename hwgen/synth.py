@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ FLIP_FLOP = 5.67
 
 _SCRIPT = """\
 read_verilog -sv -D SYNTHESIS {includes} {sources}
-hierarchy -check -top {top} {parameters}
+hierarchy -check -top {top}
 synth -flatten -noabc -top {top}
 dfflegalize -cell $_DFF_P_ 01
 abc -genlib cells.genlib -script +strash;ifraig;scorr;dc2;strash;dch;map,-a
@@ -88,9 +89,12 @@ def synthesise(
         includes=" ".join(f"-I{name}" for name in include_folders),
         sources=" ".join(sources),
         top=top,
-        parameters=" ".join(f"-chparam {name} {value}" for name, value in parameters.items()),
     )
-    content = {**files, "cells.genlib": _genlib(), "run.ys": script}
+    content = {
+        **_with_defaults(files, top, parameters),
+        "cells.genlib": _genlib(),
+        "run.ys": script,
+    }
     digest = hashlib.sha256(json.dumps([content, tools.yosys_version()]).encode()).hexdigest()
     kept = tools.cache_folder() / "synth" / f"{top}-{digest[:24]}.json"
     if not kept.is_file():
@@ -105,6 +109,19 @@ def synthesise(
                 hint="PLAIT_CACHE names another",
             ) from error
     return Synthesis(**json.loads(kept.read_text()))
+
+
+def _with_defaults(
+    files: Mapping[str, str], top: str, parameters: Mapping[str, int]
+) -> dict[str, str]:
+    """Put the parameters in as the module's defaults: yosys stumbles over overrides of some."""
+    (path,) = (name for name in files if Path(name).stem == top)
+    text = files[path]
+    for name, value in parameters.items():
+        text, found = re.subn(rf"(parameter [^=\n]*\b{name}\s*=\s*)[^,\n]+", rf"\g<1>{value}", text)
+        if found != 1:
+            raise ToolError(f"{top} has no parameter {name}")
+    return {**files, path: text}
 
 
 def _run(command: Sequence[str], content: Mapping[str, str]) -> Synthesis:

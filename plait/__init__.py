@@ -18,6 +18,7 @@ if not (_Path(__file__).parent / "models").is_dir():
 
 if TYPE_CHECKING:
     from plait.api import (
+        area,
         cosimulate,
         execute,
         export,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "area",
     "cosimulate",
     "execute",
     "export",

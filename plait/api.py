@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from plait.cosimulation import Cosimulation
+    from plait.hwgen.bit_serial.area import Part
     from plait.hwgen.generate import Manifest
     from plait.models.graph.graph import Graph
     from plait.models.graph.workload import Workload
@@ -22,6 +23,7 @@ Progress = Callable[[int, int], None]
 """Called with the work done and the whole work."""
 
 __all__ = [
+    "area",
     "cosimulate",
     "execute",
     "export",
@@ -264,3 +266,16 @@ def cosimulate(
     from plait.cosimulation import cosimulate as part
 
     return part(machine, weights, inputs, **options)
+
+
+def area(machine: str | Path | Accelerator, **options: Any) -> list[Part]:
+    """Map the parts of a machine's array to gates: gate equivalents (2-input NANDs) by yosys.
+
+    Args:
+        machine: whatever `load_accelerator` takes; a bit_serial one.
+        options: ``phase`` and ``formats``, see `plait.hwgen.generate.design_of`.
+    """
+    from plait.hwgen.bit_serial.area import area as part
+    from plait.hwgen.generate import design_of
+
+    return part(design_of(load_accelerator(machine), **options))

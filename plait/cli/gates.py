@@ -1,7 +1,8 @@
-"""Commands about gates: generate, cosimulate."""
+"""Commands about gates: generate, cosimulate, area."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,3 +103,23 @@ def _document(run: Cosimulation) -> dict[str, Any]:
     document = run.to_dict()
     del document["outputs"]
     return document
+
+
+@app.command(rich_help_panel="Gates", epilog="Example: plait area bitmod-small")
+def area(
+    machine: Machine,
+    phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    json: Json = False,
+) -> None:
+    """The array's parts in gate equivalents (2-input NANDs), by yosys."""
+    with progress("mapping to gates"):
+        parts = api.area(machine, phase=phase)
+    if json:
+        show_json({"parts": [{**asdict(part), "total_ge": part.total_ge} for part in parts]})
+        return
+    columns = ["part", "count", "logic GE", "register GE", "all GE", "published um2"]
+    rows = [
+        [p.name, p.count, p.logic_ge, p.register_ge, p.total_ge, p.published_um2 or ""]
+        for p in parts
+    ]
+    table(columns, rows)

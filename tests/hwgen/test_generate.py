@@ -1,4 +1,4 @@
-"""A generated folder: same bytes each time, whole or not at all, and it runs with Verilator alone."""
+"""A generated folder: same bytes each time, whole or not at all, runs with Verilator alone."""
 
 from __future__ import annotations
 
