@@ -169,7 +169,7 @@ def _resolve(
         spec = _ruled(op, role, last)
     if spec is None:
         spec = "fp16"
-    vector = head_dim if role == "kv" else op.cin or op.width
+    vector = head_dim if role == "kv" else op.cin or op.width or op.heads * op.head_dim
     return _storage(role, spec, vector)
 
 
