@@ -21,11 +21,11 @@ from plait.sim.spec import Accelerator, load_accelerator
 pytestmark = pytest.mark.rtl
 
 SMALL = load_accelerator("bitmod-small")
-# Nothing a power of two, a port with bits to spare, steps of several words, the published widths.
+# Nothing a power of two, a port with bits to spare, the published widths.
 ODD = SMALL.with_(
     **{
         "name": "odd",
-        "array.decode.rows": 33,
+        "array.decode.rows": 5,
         "array.decode.columns": 3,
         "pe.lanes": 3,
         "pe.accumulator_bits": 15,
