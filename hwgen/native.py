@@ -45,7 +45,7 @@ class Run:
         counters: cycles by cause, by name; they add up to `cycles`.
         error_flags: the machine's error bits.
         words_read, words_written: transfers of the memory port.
-        results: {address: uint8 [words, port bytes]} of the region asked for.
+        results: uint8 [words, port bytes] of the region asked for.
     """
 
     cycles: int

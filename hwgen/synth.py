@@ -62,11 +62,6 @@ class Synthesis:
     logic: float
     registers: float
 
-    @property
-    def total(self) -> float:
-        """Logic and registers."""
-        return self.logic + self.registers
-
 
 def synthesise(
     files: Mapping[str, str],
