@@ -33,10 +33,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p plait
 	$(BIN)/lint-imports
-	$(BIN)/python tests/agreement/measure.py --check README.md
+	$(BIN)/plait agreement --check README.md
 
 readme: $(STAMP)
-	$(BIN)/python tests/agreement/measure.py README.md
+	$(BIN)/plait agreement --write README.md
 
 size:
 	@$(PYTHON) tests/structure/size.py

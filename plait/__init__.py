@@ -18,6 +18,7 @@ if not (_Path(__file__).parent / "models").is_dir():
 
 if TYPE_CHECKING:
     from plait.api import (
+        agreement,
         area,
         cosimulate,
         execute,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "agreement",
     "area",
     "cosimulate",
     "execute",

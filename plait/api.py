@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import torch
 
     from plait.cosimulation import Cosimulation
@@ -23,6 +24,7 @@ Progress = Callable[[int, int], None]
 """Called with the work done and the whole work."""
 
 __all__ = [
+    "agreement",
     "area",
     "cosimulate",
     "execute",
@@ -279,3 +281,16 @@ def area(machine: str | Path | Accelerator, **options: Any) -> list[Part]:
     from plait.hwgen.generate import design_of
 
     return part(design_of(load_accelerator(machine), **options))
+
+
+def agreement(family: str | None = None) -> pd.DataFrame:
+    """Measure the error between every pair of views, of one family or of all.
+
+    Gives what was compared with what, in how many cases, and the largest relative difference. What
+    is said of Verilog needs Verilator and takes minutes the first time.
+    """
+    import pandas as pd
+
+    from plait.measured import Error, errors
+
+    return pd.DataFrame(errors(family), columns=Error._fields)

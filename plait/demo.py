@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from plait import api
 from plait.doctor import examine
+from plait.measured import PAPER_SPEEDUPS, speedups
 from plait.modules import bits_per_weight
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ MACHINES = (
 CONTEXT = 256
 VERILOG_MACHINE = "bitmod-small"
 VERILOG_LINEAR = "layers.0.self_attn.k_proj"
-
-# BitMoD (arXiv 2411.11745): the six models and the mean speedups that its abstract states
-PAPER_MODELS = ("opt-1.3b", "phi-2", "yi-6b", "llama-2-7b", "llama-2-13b", "llama-3-8b")
-PAPER_SPEEDUPS = {"ant": 1.69, "olive": 1.48}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,23 +137,14 @@ def paper(announce: Announce) -> Section:
     """Recompute the mean speedups of the BitMoD paper: six models, two phases, context 256."""
     import pandas as pd
 
-    rows = []
-    for model in PAPER_MODELS:
-        announce(f"the paper's figures, {model}")
-        graph = api.load_model(model)
-        for phase in ("prefill", "decode"):
-            ours = _published_cycles(graph, "bitmod-lossy", phase)
-            speedups = {
-                f"over {name}": _published_cycles(graph, name, phase) / ours
-                for name in PAPER_SPEEDUPS
-            }
-            rows.append({"model": model, "phase": phase, **speedups})
-    frame = pd.DataFrame(rows)
-    means = {f"over {name}": frame[f"over {name}"].mean() for name in PAPER_SPEEDUPS}
-    published = {f"over {name}": value for name, value in PAPER_SPEEDUPS.items()}
-    last = [{"model": "mean, recomputed", **means}, {"model": "mean, published", **published}]
-    note = "Speedup of bitmod-lossy, context 256, batch 1, fidelity published."
+    frame = speedups(lambda model: announce(f"the paper's figures, {model}"))
+    last = [
+        {"model": "mean, recomputed", **frame[list(PAPER_SPEEDUPS)].mean()},
+        {"model": "mean, published", **PAPER_SPEEDUPS},
+    ]
     frame = pd.concat([frame, pd.DataFrame(last)], ignore_index=True)
+    frame = frame.rename(columns={name: f"over {name}" for name in PAPER_SPEEDUPS})
+    note = "Speedup of bitmod-lossy, context 256, batch 1, fidelity published."
     return Section("Time: speedups of the BitMoD paper", frame, note)
 
 
@@ -190,11 +178,6 @@ def gates(announce: Announce) -> Section:
         f"layer: plait cosimulate {VERILOG_MACHINE}"
     )
     return Section(title, pd.DataFrame(rows), note)
-
-
-def _published_cycles(graph: Graph, machine: str, phase: str) -> float:
-    report = api.simulate(graph, machine, phase=phase, context=CONTEXT, fidelity="published")
-    return float(report.totals["cycles"])
 
 
 def write(sections: list[Section], path: str | Path) -> Path:

@@ -1,7 +1,8 @@
-"""Commands about Plait itself: doctor, demo."""
+"""Commands about Plait itself: doctor, demo, agreement."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,3 +83,37 @@ def _show(section: Section) -> None:
 def _document(section: Section) -> dict[str, Any]:
     rows = section.table.astype(object).where(section.table.notna(), None)
     return {"title": section.title, "note": section.note, "rows": rows.to_dict("records")}
+
+
+@app.command(rich_help_panel="Plait", epilog="Example: plait agreement bit_serial")
+def agreement(
+    family: Annotated[
+        str | None, typer.Argument(metavar="[FAMILY]", help="bit_serial, roofline or systolic.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table between its markers there.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Exit 1 unless that table is current.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The measured error between every pair of views: published, closed form, Verilog, values."""
+    from plait import measured as part
+
+    with progress("comparing") as work:
+        measured = []
+        for error in part.errors(family):
+            measured.append(error)
+            work.say(f"{error.what}: {error.shown}")
+    if write:
+        part.write(write, measured)
+    if json:
+        show_json({"pairs": [error._asdict() for error in measured]})
+    else:
+        columns = ["what", "compared with", "cases", "largest difference"]
+        rows = [(e.what, e.against, e.cases, e.shown) for e in measured]
+        table(columns, [[str(cell).replace("`", "") for cell in row] for row in rows])
+    if check and not part.is_current(check, measured):
+        print(f"{check}: the table is stale: plait agreement --write {check}", file=sys.stderr)
+        raise typer.Exit(1)

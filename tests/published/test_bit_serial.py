@@ -1,6 +1,6 @@
 """BitMoD (HPCA 2025, arXiv 2411.11745): the rows its published simulator gives, and its claims.
 
-data/bitmod_reference_cycles.csv: 5 machines x 2 phases x 6 models, context 256, batch 1.
+sim/published/bitmod_cycles.csv: 5 machines x 2 phases x 6 models, context 256, batch 1.
 data/bitmod_reference_sram.csv: what its buffers cost in those runs.
 """
 
@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import plait
 from plait.models.graph import Graph, load_graph
 from plait.sim import simulate
 from plait.sim.cost.sram import buffer_cost
 from plait.sim.spec import load_accelerator
 
 DATA = Path(__file__).parent / "data"
-CYCLES = pd.read_csv(DATA / "bitmod_reference_cycles.csv")
+CYCLES = pd.read_csv(Path(plait.__file__).parent / "sim/published/bitmod_cycles.csv")
 SRAM = pd.read_csv(DATA / "bitmod_reference_sram.csv")
 MODELS = sorted(CYCLES["model"].unique())
 ENERGY_ERROR = 1e-4  # the rows are printed to 0.1 uJ

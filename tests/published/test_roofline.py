@@ -1,6 +1,6 @@
 """LLM-Viewer (arXiv 2402.16363), GenZ and SCALE-Sim v3: their printed figures beside ours.
 
-data/llm_viewer_reference.csv: Llama-2-7B on two GPUs, batch 1 and 8, contexts 1024 and 2048.
+sim/published/llm_viewer.csv: Llama-2-7B on two GPUs, batch 1 and 8, contexts 1024 and 2048.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import plait
 from plait.models.graph import Graph, load_graph
 from plait.sim import simulate
 from plait.sim.families import systolic
 from plait.sim.spec import load_accelerator
 
-DATA = Path(__file__).parent / "data"
-ROWS = pd.read_csv(DATA / "llm_viewer_reference.csv")
-GENZ = pd.read_csv(DATA / "genz_reference.csv", comment="#")
-SCALE_SIM = pd.read_csv(DATA / "scale_sim_reference.csv", comment="#")
+ROWS_OF_OTHERS = Path(plait.__file__).parent / "sim" / "published"
+ROWS = pd.read_csv(ROWS_OF_OTHERS / "llm_viewer.csv")
+GENZ = pd.read_csv(ROWS_OF_OTHERS / "genz.csv", comment="#")
+SCALE_SIM = pd.read_csv(ROWS_OF_OTHERS / "scale_sim.csv", comment="#")
 PRESETS = {"A6000": "a6000", "A100": "a100-40g"}
 
 
