@@ -13,13 +13,14 @@
 
 `else
 
-// Property holds at every clock edge outside reset.
+// Property holds at every clock edge outside reset. (A simulator that starts from a random state may
+// see an edge at time 0, before anybody drives the reset.)
 `define PLAIT_ASSERT(Name, Property) \
-  Name: assert property (@(posedge clk_i) disable iff (!rst_ni) Property);
+  Name: assert property (@(posedge clk_i) disable iff (!rst_ni || $time == 0) Property);
 
 // An item that waits neither disappears nor changes. For the module that drives the stream.
 `define PLAIT_ASSERT_STREAM(Name, Valid, Ready, Data) \
-  Name: assert property (@(posedge clk_i) disable iff (!rst_ni) \
+  Name: assert property (@(posedge clk_i) disable iff (!rst_ni || $time == 0) \
     (Valid) && !(Ready) |=> (Valid) && $stable(Data));
 
 `endif

@@ -1,0 +1,136 @@
+"""Stimuli and expected values of the benches around the array, made outside the simulator.
+
+A bench that imports numba or numpy spends ten seconds a run on it; these come as a pickle.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import packed
+from numpy.typing import NDArray
+
+from plait.hwgen.bit_serial.layout import Geometry, Shape
+from plait.hwgen.bit_serial.memory_image import activation_image, weight_image
+from plait.hwgen.bit_serial.package import DEFAULT_FORMATS
+from plait.models.golden.bit_serial import EXPONENT_BITS, FP16_UNIT_EXPONENT, output_float32
+from plait.models.quantize import QuantizedTensor, quantize
+
+
+def save(cases: Sequence[Any], folder: Path) -> dict[str, str]:
+    """Write cases for a bench; give the environment that leads it there."""
+    path = folder / "cases.pickle"
+    path.write_bytes(pickle.dumps(list(cases)))
+    return {"CASES": str(path)}
+
+
+def as_words(image: NDArray[np.uint8]) -> list[int]:
+    """Words of a memory image as numbers."""
+    return [int.from_bytes(row.tobytes(), "little") for row in image]
+
+
+def weight_cases(machine: Geometry, depth: int, scale_bits: int) -> Iterator[dict[str, Any]]:
+    """Matrices of all formats and ragged sizes; the last one is more than a buffer's depth."""
+    for name in DEFAULT_FORMATS:
+        for group_steps, steps in ((1, 3), (4, 10), (8, 8)):
+            yield _weights(machine, name, group_steps, steps, tiles=3, scale_bits=scale_bits)
+    yield _weights(machine, "int8", 32, depth + 32, tiles=1, scale_bits=scale_bits)
+
+
+def _weights(
+    machine: Geometry, name: str, group_steps: int, steps: int, tiles: int, scale_bits: int
+) -> dict[str, Any]:
+    rng = np.random.default_rng(len(name) + steps)
+    weights = rng.standard_normal((tiles * machine.rows, steps * machine.lanes))
+    size = min(group_steps, steps) * machine.lanes
+    tensor = quantize(weights, name, group_size=size, scale_bits=scale_bits)
+    bits = tensor.format.code_bits
+    shape = Shape(machine, 1, *weights.shape, group_size=size, code_bits=bits)
+    channels = np.asarray(tensor.channel_steps).view(np.uint16).reshape(tiles, machine.rows)
+    return {
+        "format": DEFAULT_FORMATS.index(name),
+        "groups": shape.groups,
+        "steps_per_group": shape.steps_per_group,
+        "last_group_steps": shape.last_group_steps,
+        "tile_steps": shape.steps,
+        "step_words": shape.step_words,
+        "words": as_words(weight_image(tensor, shape)),
+        "steps": list(_steps_of(tensor, shape, scale_bits)),
+        "channels": [packed(tile.tolist(), 16) for tile in channels],
+    }
+
+
+def _steps_of(
+    tensor: QuantizedTensor, shape: Shape, scale_bits: int
+) -> Iterator[tuple[bool, int, int, int]]:
+    """In order: is it a group's first; packed codes, selectors and scales."""
+    count, lanes = shape.geometry.rows, shape.geometry.lanes
+    for tile in range(shape.output_tiles):
+        rows = slice(tile * count, (tile + 1) * count)
+        for step in range(shape.steps):
+            group, place = divmod(step, shape.steps_per_group)
+            codes = tensor.codes[rows, step * lanes : (step + 1) * lanes]
+            assert tensor.scale_codes is not None
+            yield (
+                place == 0,
+                packed(codes.ravel().tolist(), 8),
+                packed(tensor.selectors[rows, group].tolist(), 2),
+                packed(tensor.scale_codes[rows, group].tolist(), scale_bits),
+            )
+
+
+def activation_cases(machine: Geometry, depth: int) -> Iterator[dict[str, Any]]:
+    """Token tiles from one step to a full buffer, both kinds of activations."""
+    for is_int8 in (False, True):
+        for steps in sorted({1, min(2, depth), max(depth - 1, 1), depth}):
+            yield _activations(machine, steps, is_int8)
+
+
+def _activations(machine: Geometry, steps: int, is_int8: bool) -> dict[str, Any]:
+    rng = np.random.default_rng(steps)
+    size = (machine.columns, steps * machine.lanes)
+    if is_int8:
+        values = rng.integers(-128, 128, size).astype(np.int8)
+        bits = values.view(np.uint8).astype(np.uint16)
+    else:  # every finite FP16, subnormals and both zeros too
+        bits = rng.integers(0, 1 << 16, size).astype(np.uint16)
+        bits = np.where(bits & 0x7C00 == 0x7C00, bits & 0x83FF, bits)
+        values = bits.view(np.float16)
+    inputs = steps * machine.lanes
+    shape = Shape(machine, machine.columns, 1, inputs, group_size=inputs, code_bits=4)
+    by_step = bits.reshape(machine.columns, steps, machine.lanes).swapaxes(0, 1)
+    return {
+        "is_int8": is_int8,
+        "words": as_words(activation_image(values, shape)),
+        "steps": [packed(step.ravel().tolist(), 16) for step in by_step],
+    }
+
+
+def output_cases(
+    machine: Geometry, mantissa_bits: int, guard_bits: int
+) -> Iterator[tuple[dict[str, int], list[int]]]:
+    """Inputs of a tile of results, and the words that must come."""
+    words = machine.result_words
+    for seed in range(20):
+        is_int8 = seed % 2 == 1
+        rng = np.random.default_rng(seed)
+        size = (machine.columns, machine.rows)
+        mantissas = rng.integers(-(1 << 31), 1 << 31, size) >> rng.integers(0, 32, size)
+        exponents = np.zeros(size, np.int64) if is_int8 else rng.integers(0, 40, size)
+        steps = rng.integers(0, 1 << 16, machine.rows).astype(np.uint16)
+        steps = np.where(steps & 0x7C00 == 0x7C00, steps & 0x83FF, steps).astype(np.uint16)
+        unit = exponents if is_int8 else exponents - FP16_UNIT_EXPONENT - guard_bits
+        results = output_float32(mantissas, unit, steps.view(np.float16)).view(np.uint32)
+        padded = np.zeros(words * machine.port_bits // 32, np.uint32)
+        padded[: results.size] = results.ravel()
+        inputs = {
+            "mantissas_i": packed(mantissas.ravel().tolist(), mantissa_bits),
+            "exponents_i": packed(exponents.ravel().tolist(), EXPONENT_BITS),
+            "channel_steps_i": packed(steps.tolist(), 16),
+            "is_int8_i": int(is_int8),
+        }
+        yield inputs, [packed(word.tolist(), 32) for word in padded.reshape(words, -1)]
