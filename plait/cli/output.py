@@ -37,6 +37,7 @@ def show_json(document: Mapping[str, Any] | str) -> None:
 def line(text: str = "") -> None:
     """Write one line of text to standard output."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # long commands show what they have as soon as they have it
 
 
 def paragraph(text: str) -> None:
