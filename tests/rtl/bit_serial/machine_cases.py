@@ -14,11 +14,14 @@ import numpy as np
 from harness import packed
 from numpy.typing import NDArray
 
+from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
 from plait.hwgen.bit_serial.layout import Geometry, Shape
-from plait.hwgen.bit_serial.memory_image import activation_image, weight_image
+from plait.hwgen.bit_serial.memory_image import activation_image, result_image, weight_image
 from plait.hwgen.bit_serial.package import DEFAULT_FORMATS
 from plait.models.golden.bit_serial import EXPONENT_BITS, FP16_UNIT_EXPONENT, output_float32
+from plait.models.golden.bit_serial_linear import linear
 from plait.models.quantize import QuantizedTensor, quantize
+from plait.sim.families.bit_serial_schedule import Machine, Memory, matmul_counts, schedule
 
 
 def save(cases: Sequence[Any], folder: Path) -> dict[str, str]:
@@ -34,10 +37,10 @@ def as_words(image: NDArray[np.uint8]) -> list[int]:
 
 
 def weight_cases(machine: Geometry, depth: int, scale_bits: int) -> Iterator[dict[str, Any]]:
-    """Matrices of all formats and ragged sizes; the last one is more than a buffer's depth."""
-    for name in DEFAULT_FORMATS:
+    """Matrices of all widths and ragged sizes; the last one is more than a buffer's depth."""
+    for name in ("int8", "bitmod3", "bitmod4", "int5", "int6"):
         for group_steps, steps in ((1, 3), (4, 10), (8, 8)):
-            yield _weights(machine, name, group_steps, steps, tiles=3, scale_bits=scale_bits)
+            yield _weights(machine, name, group_steps, steps, tiles=2, scale_bits=scale_bits)
     yield _weights(machine, "int8", 32, depth + 32, tiles=1, scale_bits=scale_bits)
 
 
@@ -134,3 +137,72 @@ def output_cases(
             "is_int8_i": int(is_int8),
         }
         yield inputs, [packed(word.tolist(), 32) for word in padded.reshape(words, -1)]
+
+
+def program_cases(machine: Machine, arithmetic: dict[str, int], count: int) -> list[dict[str, Any]]:
+    """Lists of descriptors of all formats and ragged sizes, on memories of all tempers.
+
+    Args:
+        arithmetic: widths, as arguments of plait.models.golden's `linear`.
+        count: how many.
+    """
+    rng = np.random.default_rng(3)
+    cases = []
+    for index in range(count):
+        jobs = [_multiplication(machine, rng, 3 * index + job) for job in range(1 + index % 3)]
+        threshold = round((0, 0.5, 0, 0.1)[index % 4] * 2**32)
+        memory = Memory(int(rng.integers(1, 40)), threshold, seed=index)
+        cases.append(_program_case(machine, arithmetic, jobs, memory))
+    return cases
+
+
+def _multiplication(machine: Machine, rng: np.random.Generator, index: int) -> Multiplication:
+    lanes = machine.lanes
+    group_steps = int(rng.choice([1, 2, 3, 8, 16]))
+    inputs = int(rng.integers(1, min(4 * group_steps, 40) * lanes + 1))
+    weights = rng.standard_normal((int(rng.integers(1, 3 * machine.rows + 1)), inputs))
+    activations = rng.standard_normal((int(rng.integers(1, 3 * machine.columns + 1)), inputs))
+    name = DEFAULT_FORMATS[index % len(DEFAULT_FORMATS)]
+    size = min(group_steps * lanes, inputs)
+    tensor = quantize(weights, name, group_size=size, scale_bits=machine.scale_bits)
+    if rng.integers(2):
+        return Multiplication(tensor, np.rint(40 * activations).clip(-128, 127).astype(np.int8))
+    return Multiplication(tensor, activations.astype(np.float16))
+
+
+def _program_case(
+    machine: Machine, arithmetic: dict[str, int], jobs: list[Multiplication], memory: Memory
+) -> dict[str, Any]:
+    geometry = Geometry(machine.rows, machine.columns, machine.lanes, machine.port_bits)
+    program = assemble(jobs, geometry, DEFAULT_FORMATS)
+    results = []
+    for job, shape in zip(jobs, program.shapes, strict=True):
+        outputs = linear(
+            job.weights, job.activations, lanes=machine.lanes, scale_bits=machine.scale_bits,
+            **arithmetic,
+        )  # fmt: skip
+        results += as_words(result_image(outputs, shape))
+    return {
+        "words": _memory_words(program),
+        "memory": (memory.latency, memory.threshold, memory.seed),
+        "writes": [(program.results_at + i, word) for i, word in enumerate(results)],
+        "counters": schedule(machine, _counts(machine, program), memory).sum(axis=0).tolist(),
+    }
+
+
+def _memory_words(program: Program) -> dict[int, int]:
+    return {
+        address + i: word
+        for address, block in program.blocks.items()
+        for i, word in enumerate(as_words(block))
+    }
+
+
+def _counts(machine: Machine, program: Program) -> list[Any]:
+    return [
+        matmul_counts(
+            machine, shape.code_bits, job.weights.format.term_count,
+            shape.outputs, shape.inputs, shape.tokens, shape.group_size,
+        )
+        for job, shape in zip(program.jobs, program.shapes, strict=True)
+    ]  # fmt: skip

@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cocotb.simtime import get_sim_time
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from plait.sim.families.stalls import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
+
+CLOCK_NS = 10  # harness.start_clock
 
 
 def load_cases() -> list[Any]:
@@ -32,17 +35,23 @@ class PortMemory:
     def __init__(self, dut, words: Mapping[int, int]) -> None:
         self.dut, self.words = dut, dict(words)
         self.latency, self.threshold, self.seed = 8, 0, 0
-        self.cycle = 0  # counts from restart()
+        self._start_ns = 0
         self.requests: list[tuple[int, int, int]] = []  # cycle, address, length
         self.writes: list[tuple[int, int]] = []  # address, word
         self._queue: deque[tuple[int, int]] = deque()  # address, first cycle
         self._is_valid = False
 
     def restart(self, latency: int, threshold: int, seed: int) -> None:
-        """Let the next clock edge end cycle 0."""
-        self.latency, self.threshold, self.seed, self.cycle = latency, threshold, seed, 0
+        """Begin cycle 0: the one that the next clock edge ends."""
+        self.latency, self.threshold, self.seed = latency, threshold, seed
+        self._start_ns = get_sim_time("ns")
         self.requests.clear()
         self.writes.clear()
+
+    @property
+    def cycle(self) -> int:
+        """Cycles since the restart."""
+        return round(get_sim_time("ns") - self._start_ns) // CLOCK_NS
 
     async def run(self) -> None:
         """Play the memory for ever; starts after a clock edge."""
@@ -51,7 +60,6 @@ class PortMemory:
             await ReadOnly()
             self._sample()
             await RisingEdge(self.dut.clk_i)
-            self.cycle += 1
 
     def _stalled(self, channel: int) -> bool:
         return bool(stalled(self.cycle, channel, self.seed, self.threshold))
