@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 from harness import RTL, build
+from machine_cases import default_cases, save
 
-pytestmark = [pytest.mark.rtl, pytest.mark.slow]
+pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.mutation]
 
 _FOLDER = Path(__file__).with_name("mutations")
 _SMALL_ARRAY = {"Rows": 2, "Columns": 2, "Lanes": 3}
+_TINY_CORE = {"Rows": 1, "Columns": 1, "Lanes": 1, "AccumulatorBits": 15, "GuardBits": 3}
+_TINY_CORE |= {"ScaleBits": 8, "PortBits": 256, "ActivationBufferSteps": 128}
+_TINY_CORE |= {"WeightBufferSteps": 16, "ScaleBufferGroups": 4}
+_WHOLE = ("plait_bs_core", "cocotb_bs_core", _TINY_CORE)
 # Changed file -> top, bench, parameters, environment.
 _BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
     "common/plait_skid.sv": ("plait_skid", "cocotb_stream", {"Width": 8}, {"CAPACITY": "2"}),
@@ -27,6 +32,9 @@ _BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
     ),
     "bit_serial/plait_bs_array.sv": ("plait_bs_array", "cocotb_bs_array", _SMALL_ARRAY, {}),
     "bit_serial/plait_bs_dot.sv": ("plait_bs_pe", "cocotb_bs_pe", {"Lanes": 4}, {}),
+    "bit_serial/plait_bs_sequencer.sv": (*_WHOLE, {}),
+    "bit_serial/plait_bs_counters.sv": (*_WHOLE, {}),
+    "bit_serial/plait_bs_core.sv": (*_WHOLE, {}),
 }
 _PATCHES = sorted(_FOLDER.glob("*.patch"))
 
@@ -56,10 +64,12 @@ def test_mutation_is_caught(patch, tmp_path):
         changed, (module, module.replace("plait_bs_", "cocotb_bs_"), {}, {})
     )
     sources = [rtl / changed] if changed.startswith("common/") else None
+    cases = default_cases(top)
+    given = {**environment, **(save(cases, tmp_path) if cases else {})}
     quiet = ("-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")  # the bench must notice, not the linter
     run = build(top, tmp_path / "build", sources=sources, rtl=rtl, options=quiet, **parameters)
     with pytest.raises((AssertionError, SystemExit)):  # a cocotb test fails, or an assertion stops
-        run(bench, environment=environment)
+        run(bench, environment=given)
 
 
 @pytest.mark.parametrize("patch", _PATCHES, ids=[patch.stem for patch in _PATCHES])
