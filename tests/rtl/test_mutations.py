@@ -32,6 +32,12 @@ _BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
     ),
     "bit_serial/plait_bs_array.sv": ("plait_bs_array", "cocotb_bs_array", _SMALL_ARRAY, {}),
     "bit_serial/plait_bs_dot.sv": ("plait_bs_pe", "cocotb_bs_pe", {"Lanes": 4}, {}),
+    "bit_serial/plait_bs_weight_buffer.sv": (
+        "plait_bs_weight_buffer",
+        "cocotb_bs_weight_buffer",
+        {"Rows": 20},  # three planes a word: those of other formats stay behind
+        {},
+    ),
     "bit_serial/plait_bs_sequencer.sv": (*_WHOLE, {}),
     "bit_serial/plait_bs_counters.sv": (*_WHOLE, {}),
     "bit_serial/plait_bs_core.sv": (*_WHOLE, {}),
@@ -64,7 +70,7 @@ def test_mutation_is_caught(patch, tmp_path):
         changed, (module, module.replace("plait_bs_", "cocotb_bs_"), {}, {})
     )
     sources = [rtl / changed] if changed.startswith("common/") else None
-    cases = default_cases(top)
+    cases = default_cases(top, parameters)
     given = {**environment, **(save(cases, tmp_path) if cases else {})}
     quiet = ("-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")  # the bench must notice, not the linter
     run = build(top, tmp_path / "build", sources=sources, rtl=rtl, options=quiet, **parameters)

@@ -208,14 +208,15 @@ def _counts(machine: Machine, program: Program) -> list[Any]:
     ]  # fmt: skip
 
 
-def default_cases(top: str) -> list[Any]:
-    """Cases of a module with its default parameters, of the machine with a single PE; or none."""
+def default_cases(top: str, changed: dict[str, int]) -> list[Any]:
+    """Cases of a module with its default parameters but the rows, of a single PE; or none."""
+    rows = changed.get("Rows", 8)
     if top == "plait_bs_weight_buffer":
-        return list(weight_cases(Geometry(8, 1, 4, 256), depth=64, scale_bits=8))
+        return list(weight_cases(Geometry(rows, 1, 4, 256), depth=64, scale_bits=8))
     if top == "plait_bs_activation_buffer":
         return list(activation_cases(Geometry(1, 4, 4, 256), depth=1024))
     if top == "plait_bs_output":
-        return list(output_cases(Geometry(8, 4, 1, 256), mantissa_bits=40, guard_bits=3))
+        return list(output_cases(Geometry(rows, 4, 1, 256), mantissa_bits=40, guard_bits=3))
     if top == "plait_bs_core":
         arithmetic = {"accumulator_bits": 15, "guard_bits": 3}
         return program_cases(Machine(1, 1, 1, 8, 256, 16, 4), arithmetic, count=8)
