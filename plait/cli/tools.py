@@ -53,7 +53,7 @@ def demo(
     ] = _PAGE,
     windows: Annotated[
         int, typer.Option(metavar="N", min=1, help="Windows of 512 tokens for each perplexity.")
-    ] = 8,
+    ] = 6,
     json: Json = False,
 ) -> None:
     """The whole braid on a real LLM: values, cycles, gates, one HTML page."""
