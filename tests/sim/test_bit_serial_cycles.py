@@ -129,6 +129,11 @@ def test_a_list_of_descriptors_costs_the_sum() -> None:
     assert schedule(SMALL, jobs).tolist() == alone
 
 
+def test_the_example_of_the_rtl_readme() -> None:
+    job = matmul_counts(SMALL, 4, 2, outputs=16, inputs=64, tokens=4, group_size=32)
+    assert schedule(SMALL, [job]).tolist() == [[14, 27, 3, 64, 0, 0, 0, 15, 8]]
+
+
 @pytest.mark.parametrize(
     ("machine", "shape", "cause"),
     [
