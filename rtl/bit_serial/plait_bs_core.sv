@@ -25,13 +25,13 @@ module plait_bs_core #(
   input  logic clk_i,
   input  logic rst_ni,
 
-  input  logic                                                start_i,  // only while not busy
+  input  logic                                                start_i,     // only while not busy
   input  logic [31:0]                                         descriptor_address_i,
   output logic                                                busy_o,
   output logic                                                done_o,
   output plait_bs_machine_pkg::state_e                        state_o,
-  output logic [plait_bs_machine_pkg::NUM_ERRORS-1:0]         error_o,               // by ERROR_*
-  output logic [31:0]                                         cycles_o,  // busy cycles ...
+  output logic [plait_bs_machine_pkg::NUM_ERRORS-1:0]         error_o,     // by ERROR_*
+  output logic [31:0]                                         cycles_o,    // busy cycles ...
   output logic [plait_bs_machine_pkg::NUM_COUNTERS-1:0][31:0] counters_o,  // ... by cause_e
 
   output logic                mem_read_request_valid_o,

@@ -2,9 +2,9 @@
 //
 // plait_bs_issue: decides, cycle by cycle, which term goes into the array: for every output tile of
 // a token tile all groups, of every group all steps, of every step all terms of its weights.
-// Latency:      0 cycles from step_available_i and tile_drained_i's register to issue_o; the term's
-//               description for the array (array_*_o) is registered, 2 cycles after issue_o, where
-//               the buffers deliver its data.
+// Latency:      0 cycles from step_available_i to issue_o, 1 from tile_drained_i; the description
+//               of a term for the array (array_*_o) follows issue_o by 2 cycles, as the data do
+//               that the buffers deliver.
 // Throughput:   1 term a cycle.
 // Combinational paths from input to output: step_available_i to issue_o, *_read_o, finished_o,
 //               stall_cause_o.
@@ -94,7 +94,7 @@ module plait_bs_issue #(
   assign group_read_o = step_read_o && is_first_step;
   assign step_o       = step_q;
   assign finished_o   = issue_o && is_tile_end && is_last_tile;
-  assign is_filling_o = filling_q;
+  assign is_filling_o  = filling_q;
   assign output_busy_o = output_busy_q;
 
   always_comb begin

@@ -20,7 +20,7 @@ module plait_bs_output #(
   input  logic rst_ni,
 
   output logic [31:0]                                                   tile_words_o,  // constant
-  input  logic                                                          is_int8_i,  // held while busy
+  input  logic                                                          is_int8_i,     // held
   input  logic                                                          result_valid_i,
   input  logic [Columns-1:0][Rows-1:0][MantissaBits-1:0]                mantissas_i,
   input  logic [Columns-1:0][Rows-1:0][plait_bs_pkg::EXPONENT_BITS-1:0] exponents_i,

@@ -190,6 +190,9 @@ module plait_bs_sequencer #(
   assign bad_descriptor_o   = bad_q;
   assign state_o            = state_q;
   assign is_loading_o       = state_q == plait_bs_machine_pkg::SequencerLoad || takes_activations;
+  assign descriptor_start_o = state_q == plait_bs_machine_pkg::SequencerCheck && is_good;
+  assign token_tile_start_o = state_q == plait_bs_machine_pkg::SequencerLoad && job_ready_i;
+
   assign matmul_o.format_index     = task_q.format_index;
   assign matmul_o.is_int8          = task_q.activation_int8;
   assign matmul_o.result_address   = task_q.result_address;
@@ -197,8 +200,6 @@ module plait_bs_sequencer #(
   assign matmul_o.groups           = counts_q.groups;
   assign matmul_o.steps_per_group  = counts_q.steps_per_group;
   assign matmul_o.last_group_steps = counts_q.last_group_steps;
-  assign descriptor_start_o = state_q == plait_bs_machine_pkg::SequencerCheck && is_good;
-  assign token_tile_start_o = state_q == plait_bs_machine_pkg::SequencerLoad && job_ready_i;
 
   // Fields for the host alone, and what a wider word has left.
   logic unused_bits;
@@ -207,9 +208,9 @@ module plait_bs_sequencer #(
 
   `PLAIT_ASSERT(a_start_while_idle, start_i |-> !busy_o)
   `PLAIT_ASSERT(a_word_belongs,
-    word_valid_i |-> takes_descriptor || takes_activations
-                     || state_q == plait_bs_machine_pkg::SequencerStream
-                     || state_q == plait_bs_machine_pkg::SequencerRun)
+                word_valid_i |-> takes_descriptor || takes_activations
+                    || state_q == plait_bs_machine_pkg::SequencerStream
+                    || state_q == plait_bs_machine_pkg::SequencerRun)
   `PLAIT_ASSERT(a_finish_while_running,
                 issue_finished_i |-> state_q == plait_bs_machine_pkg::SequencerRun)
 

@@ -23,16 +23,12 @@ from plait.sim.families.bit_serial_schedule import (
     DESCRIPTOR_WORDS,
     INPUT_STAGES,
     MEMORY_LATENCY_CYCLES,
-    Matmul,
 )
+from plait.sim.families.bit_serial_tiles import STORED_ACTIVATION_BITS, Matmul, cut
 
 __all__ = ["MAX_INPUTS", "MatmulCycles", "Rungs", "closed_form", "matmul_cycles"]
 
 MAX_INPUTS = 1 << 16  # of one descriptor: the PE's integer accumulators are exact up to there
-STORED_ACTIVATION_BITS = 16  # in buffer and memory; INT8 in the low byte
-RESULT_BITS = 32
-HEADER_BITS = 16  # of a row: a channel step, or a scale and a selector
-
 PORT_STAGES = 3  # job to request, request to port, word to buffer
 CHECK_CYCLES = 1  # of a descriptor
 DRAIN_STAGES = 4  # select, multiply, offer to the port, see that all is written
@@ -201,10 +197,11 @@ def matmul_cycles(
     # Whole groups, unless the buffer holds less than one.
     held = np.maximum(np.where(held < group_steps, held, held - held % group_steps), 1)
     pieces = -(-steps // held)
-    array = (rows, columns, lanes, port_bits)
+    array = (rows, columns, lanes)
 
     def cost(piece: Any) -> tuple[Any, ...]:
-        job, share = _job(array, terms, code_bits, outputs, tokens, piece, group_steps)
+        group = np.minimum(group_steps, piece)
+        job, share = cut(array, port_bits, terms, code_bits, outputs, piece, tokens, group)
         return (*closed_form(job, scale_bits, share=share), *_words(job, share))
 
     sums = cost(steps - (pieces - 1) * held)
@@ -223,41 +220,6 @@ def matmul_cycles(
         (activation_words + result_words) * port_bits,
     )
     return MatmulCycles(*(ideal, compute - ideal, *waits, *moved))
-
-
-def _job(
-    array: tuple[Any, Any, Any, Any],
-    terms: Any,
-    code_bits: Any,
-    outputs: Any,
-    tokens: Any,
-    steps: Any,
-    group_steps: Any,
-) -> tuple[Matmul, Any]:
-    """Count tiles and words; and what of the step words a port word holds (see `closed_form`)."""
-    rows, columns, lanes, port_bits = array
-    groups = -(-steps // group_steps)
-    planes = np.maximum(port_bits // (rows * lanes), 1)
-    plane_words = -(-rows * lanes // port_bits)
-    # Bit planes of a step begin at a word. A PE that takes whole weights has them packed as bits.
-    is_serial = 2 * terms >= code_bits
-    step_bits = columns * lanes * STORED_ACTIVATION_BITS
-    together = 2 ** np.int64(np.log2(np.maximum(port_bits // step_bits, 1)))  # steps a word
-    job = Matmul(
-        token_tiles=-(-tokens // columns),
-        output_tiles=-(-outputs // rows),
-        groups=groups,
-        steps_per_group=np.minimum(group_steps, steps),
-        last_group_steps=steps - (groups - 1) * group_steps,
-        terms=terms,
-        step_words=np.where(
-            is_serial, -(-code_bits // planes) * plane_words, rows * lanes * code_bits
-        ),
-        header_words=-(-rows * HEADER_BITS // port_bits),
-        activation_words=-(-steps // together) * -(-step_bits // port_bits),
-        result_words=-(-rows * columns * RESULT_BITS // port_bits),
-    )
-    return job, np.where(is_serial, 1, port_bits)
 
 
 def _words(job: Matmul, share: Any) -> tuple[Any, Any, Any]:

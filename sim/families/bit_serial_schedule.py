@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
+from plait.sim.families.bit_serial_tiles import Matmul, cut
 from plait.sim.families.stalls import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
 
 __all__ = [
@@ -28,13 +29,12 @@ __all__ = [
     "MEMORY_LATENCY_CYCLES",
     "WORDS_IN_FLIGHT",
     "Machine",
-    "Matmul",
     "Memory",
     "matmul_counts",
     "schedule",
 ]
 
-# Every busy cycle has one cause; the order is that of counter_e in plait_bs_machine_pkg.sv.
+# Every busy cycle has one cause; the order is that of cause_e in plait_bs_machine_pkg.sv.
 CAUSES = (
     "descriptor",
     "activation_load",
@@ -79,21 +79,6 @@ class Machine(NamedTuple):
     scale_buffer_groups: int
 
 
-class Matmul(NamedTuple):
-    """What the sequencer counts for one descriptor."""
-
-    token_tiles: int
-    output_tiles: int
-    groups: int
-    steps_per_group: int
-    last_group_steps: int
-    terms: int
-    step_words: int
-    header_words: int
-    activation_words: int
-    result_words: int
-
-
 class Memory(NamedTuple):
     """The memory behind the port.
 
@@ -118,30 +103,15 @@ def matmul_counts(
     group_size: int,
 ) -> Matmul:
     """Count tiles, steps and port words of outputs x inputs weights times inputs x tokens."""
-    rows, columns, lanes, port = machine[0], machine[1], machine[2], machine.port_bits
-    steps = -(-inputs // lanes)
-    per_group = min(max(group_size // lanes, 1), steps)
-    groups = -(-steps // per_group)
-    planes = port // (rows * lanes)
-    return Matmul(
-        token_tiles=-(-tokens // columns),
-        output_tiles=-(-outputs // rows),
-        groups=groups,
-        steps_per_group=per_group,
-        last_group_steps=steps - (groups - 1) * per_group,
-        terms=terms,
-        step_words=-(-code_bits // planes) if planes else code_bits * -(-rows * lanes // port),
-        header_words=-(-rows * 16 // port),
-        activation_words=_activation_words(steps, columns * lanes * 16, port),
-        result_words=-(-rows * columns * 32 // port),
+    steps = -(-inputs // machine.lanes)
+    group_steps = min(max(group_size // machine.lanes, 1), steps)
+    array = (machine.rows, machine.columns, machine.lanes)
+    job, share = cut(
+        array, machine.port_bits, terms, code_bits, outputs, steps, tokens, group_steps
     )
-
-
-def _activation_words(steps: int, step_bits: int, port_bits: int) -> int:
-    """Several words a step, or a power of two of steps a word."""
-    if step_bits > port_bits:
-        return steps * -(-step_bits // port_bits)
-    return -(-steps // (1 << ((port_bits // step_bits).bit_length() - 1)))
+    if share != 1:
+        raise SpecError("more bits than this many terms give", where="code_bits", got=code_bits)
+    return Matmul(*map(int, job))
 
 
 def schedule(

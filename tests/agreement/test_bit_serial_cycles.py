@@ -14,11 +14,11 @@ from plait.sim.families.bit_serial_cycles import closed_form
 from plait.sim.families.bit_serial_schedule import (
     CAUSES,
     Machine,
-    Matmul,
     Memory,
     matmul_counts,
     schedule,
 )
+from plait.sim.families.bit_serial_tiles import Matmul
 from plait.sim.spec import load_accelerator
 
 pytestmark = pytest.mark.rtl

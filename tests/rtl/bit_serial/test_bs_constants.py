@@ -13,6 +13,7 @@ from plait.hwgen.verilog import enum_names
 from plait.models.golden import bit_serial as golden
 from plait.sim.families import bit_serial_cycles as cycles
 from plait.sim.families import bit_serial_schedule as recurrence
+from plait.sim.families import bit_serial_tiles as tiles
 from plait.sim.spec import load_accelerator
 
 
@@ -37,7 +38,7 @@ def test_causes_have_the_counters_names() -> None:
         ("reader", "BurstWords", recurrence.BURST_WORDS),
         ("reader", "WordsInFlight", recurrence.WORDS_IN_FLIGHT),
         ("weight_buffer", "ChannelTiles", recurrence.CHANNEL_BUFFER_TILES),
-        ("weight_buffer", "HeaderBits", cycles.HEADER_BITS),
+        ("weight_buffer", "HeaderBits", tiles.HEADER_BITS),
         ("machine_pkg", "DESCRIPTOR_WORDS", recurrence.DESCRIPTOR_WORDS),
         ("machine_pkg", "DESCRIPTOR_BITS", layout.DESCRIPTOR_BITS),
         ("machine_pkg", "MAX_INPUTS", golden.MAX_INPUTS),
