@@ -1,4 +1,4 @@
-"""The Typer application: its commands are in values.py, time.py and tools.py."""
+"""The Typer application: its commands are in values.py, time.py, gates.py and tools.py."""
 
 from __future__ import annotations
 

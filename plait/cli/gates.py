@@ -64,7 +64,7 @@ def cosimulate(
 ) -> None:
     """Run generated Verilog on a real layer: all values equal? the cycles those predicted?
 
-    Exit 1 if a value differs, or a cycle while the memory never stalls.
+    Exit 1 if a value or a cycle differs. The first run of a machine builds its simulator.
     """
     from plait.cosimulation import cosimulate_layer
 
