@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["ROLES", "assign_formats", "parse_formats"]
 
 ROLES = ("weight", "activation", "kv")
-DEFAULT_GROUP = 128
-"""Weights that share a scale where a named format is put on a model that has only shapes."""
-
 SCALE_BITS = 16
 
 _SHORTHAND = re.compile(r"w(\d+(?:\.\d+)?)a(\d+(?:\.\d+)?)kv(\d+(?:\.\d+)?)")
@@ -46,9 +43,10 @@ def assign_formats(
     machine's preset), that over fp16. Both are read by `parse_formats`. A repeated op whose layers
     get different formats is split.
 
-    A name is charged its true storage: weights in groups of 128 where nothing else is stated (one
-    FP16 scale a group), keys and values with a scale a head and token, activations with a scale a
-    token. A number is bits alone. The embedding changes only by a rule that names it.
+    A name is charged its true storage: weights in the groups of the format, 128 for most, with an
+    FP16 scale each (ternary: one scale a tensor, so none a weight), keys and values with a scale a
+    head and token, activations with a scale a token. A number is bits alone. The embedding changes
+    only by a rule that names it.
 
     Returns:
         The ops, and the columns weight_bits, activation_bits, kv_bits (float64), weight_format,
@@ -198,6 +196,8 @@ def _storage(role: str, spec: str | float, vector: int) -> tuple[str, float, int
     if not isinstance(spec, str):
         return "", spec, 0
     fmt = formats.get(spec)
-    group = (fmt.group_size or DEFAULT_GROUP) if fmt.is_scaled else 0
-    bits = fmt.bits_per_weight(group if role == "weight" else "channel", vector, SCALE_BITS)
-    return spec, float(bits), group if role == "weight" else 0
+    granularity = fmt.default_group_size if role == "weight" else "channel"
+    bits = float(fmt.bits_per_weight(granularity, vector, SCALE_BITS))
+    if role != "weight" or not fmt.is_scaled:
+        return spec, bits, 0
+    return spec, bits, granularity if isinstance(granularity, int) else vector

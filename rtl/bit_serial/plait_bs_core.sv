@@ -3,7 +3,7 @@
 // plait_bs_core: the bit-serial machine: memory port, buffers, sequencer, array and output stage.
 // start_i begins the list of descriptors at descriptor_address_i (an address counts words of the
 // port); done_o follows its end by one cycle. Errors and counters are those since start_i.
-// Latency and throughput: plait.sim.families.bit_serial_schedule states every cycle; the counters
+// Latency and throughput: plait.sim.families._bit_serial_recurrence states every cycle; the counters
 //               equal it. Read and write channel of the port are independent.
 // Combinational paths from input to output: none.
 

@@ -56,6 +56,12 @@ def test_the_face_loads_nothing_heavy(module: str) -> None:
     assert (done.stdout.split(), done.returncode) == ([], 0), done.stderr
 
 
+def test_a_simulation_in_closed_form_compiles_nothing() -> None:
+    """Numba takes half a second to come."""
+    code = "import sys, plait.sim.families.bit_serial_cycles; print('numba' in sys.modules)"
+    assert python("-c", code).stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("strand", ["models", "sim", "hwgen"])
 def test_a_strand_refuses_a_second_name(strand: str) -> None:
     done = python("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {strand}")

@@ -130,6 +130,9 @@ def test_names_are_charged_their_true_storage() -> None:
     bitmod4 = formats.get("bitmod4").bits_per_weight(128, 64, 16)
     assert table.weight_bits["layers.*.q_proj"] == bitmod4
     assert table.group_size["layers.*.q_proj"] == 128
+    ternary = GRAPH.bind(formats={"weight": "ternary"}).table.set_index("op")
+    assert ternary.weight_bits["layers.*.q_proj"] == 2  # one scale a tensor
+    assert ternary.group_size["layers.*.q_proj"] == 64  # its 64 inputs are one group
     assert table.kv_bits["layers.*.attention"] == 8 + 16 / 16  # a scale a head of 16
     assert table.activation_bits["lm_head"] == 16
     assert table.weight_bits["embed"] == 16  # not unless it is named
