@@ -12,7 +12,7 @@ from plait.errors import SpecError
 from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
 from plait.hwgen.bit_serial.memory_image import result_image
 from plait.hwgen.bit_serial.package import DEFAULT_FORMATS, bit_serial_package
-from plait.hwgen.bit_serial.parameters import core_parameters, geometry
+from plait.hwgen.bit_serial.parameters import check_guard_bits, core_parameters, geometry
 from plait.hwgen.design import Design, render
 from plait.hwgen.verilog import LIBRARY, compile_order, enum_names, error_names
 from plait.models import formats as registry
@@ -41,6 +41,8 @@ def design(machine: BitSerial, phase: Phase, formats: Sequence[str | Format] | N
     """
     parameters = core_parameters(machine, phase)
     chosen = _formats(machine, phase, formats)
+    largest = max(int(fmt.terms().exp.max()) for fmt in chosen)
+    check_guard_bits(machine.name, parameters["GuardBits"], largest)
     sources = compile_order(_FILE_LIST)
     files = {f"rtl/{name}": (LIBRARY / name).read_text() for name in sources}
     files[f"rtl/{_FORMAT_PACKAGE}"] = bit_serial_package([fmt.name for fmt in chosen])

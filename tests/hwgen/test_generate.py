@@ -71,7 +71,35 @@ def test_parameters_are_those_of_the_core() -> None:
         ("ant", {}, r"ant: pe.kind: there is no Verilog.*got 'ant', expected bit_serial"),
         ("a100-40g", {}, r"a100-40g: there is no Verilog for this family, got 'roofline'"),
         ("bitmod-small", {"dram.port_bits_per_cycle": 128}, r"dram.port_bits_per_cycle.*got 128"),
-        ("bitmod-small", {"buffers.scale_bytes": 16}, r"ScaleBufferGroups: the buffer holds too"),
+        ("bitmod-small", {"pe.scale_bits": 9}, r"pe.scale_bits \(ScaleBits\).*got 9.*at most 8"),
+        ("bitmod-small", {"pe.guard_bits": 2}, r"pe.guard_bits \(GuardBits\).*got 2.*3 or more"),
+        ("bitmod-small", {"pe.accumulator_bits": 10}, r"\(AccumulatorBits\).*got 10.*11 or more"),
+        (
+            "bitmod-small",
+            {"pe.accumulator_bits": 55, "pe.output_accumulator_bits": 62},
+            r"\(AccumulatorBits\).*got 55.*at most 54",
+        ),
+        (
+            "bitmod-small",
+            {"pe.output_accumulator_bits": 63},
+            r"\(OutputAccumulatorBits\).*got 63.*at most 62",
+        ),
+        (
+            "bitmod-small",
+            {"buffers.weight_bytes": 7 * 32},
+            r"buffers.weight_bytes \(WeightBufferSteps\): the buffer holds too little for this "
+            r"machine, got 7, expected 8 or more",
+        ),
+        (
+            "bitmod-small",
+            {"buffers.scale_bytes": 3 * 16},
+            r"buffers.scale_bytes \(ScaleBufferGroups\): the buffer holds too.*got 3.*4 or more",
+        ),
+        (
+            "bitmod-lossy",
+            {"buffers.activation_bytes": 64},
+            r"buffers.activation_bytes \(ActivationBufferSteps\): the buffer.*got 0.*1 or more",
+        ),
     ],
 )
 def test_machines_without_verilog(
