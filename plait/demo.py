@@ -86,8 +86,8 @@ def accuracy(modules: dict[str, torch.nn.Module], windows: int, announce: Announ
     frame = pd.DataFrame(rows)
     frame["to fp32"] = frame["perplexity"] / frame["perplexity"][0]
     note = (
-        f"First {windows} windows of 512 tokens of Botchan, groups of {GROUP}. The weights come as "
-        "GGUF in Q4_1: already rounded to asymmetric 4-bit groups of 32. For that reason bitmod4 "
+        f"Windows of 512 tokens, from the start of Botchan: {windows}. Groups of {GROUP}. The "
+        "weights come as GGUF in Q4_1: already rounded to asymmetric 4-bit groups of 32. Hence bitmod4 "
         "does not beat int4 with a zero point on this model (over 56 windows: plait perplexity); "
         "on weights that were never rounded the order can differ."
     )
