@@ -125,7 +125,7 @@ def _run(command: Sequence[str], content: Mapping[str, str]) -> Synthesis:
         for path, text in content.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
-        tools.run([*command, "-q", "-s", "run.ys"], folder=folder)
+        tools.run([*command, "-q", "-s", "run.ys"], name="yosys", folder=folder)
         statistics = json.loads((folder / "stat.json").read_text())
     cells = statistics["design"]["num_cells_by_type"]
     registers = cells.pop("$_DFF_P_", 0)
@@ -138,8 +138,9 @@ def _run(command: Sequence[str], content: Mapping[str, str]) -> Synthesis:
 
 def _genlib() -> str:
     """The cells in the format abc reads; the delays are all alike and play no part."""
-    lines = (
-        f"GATE {name} {area} Y={function}; PIN * UNKNOWN 1 999 1 0 1 0"
-        for name, (area, function) in CELLS.items()
-    )
-    return "".join(f"{line}\n" for line in lines)
+    lines = []
+    for name, (area, function) in CELLS.items():
+        # abc stops at a constant that claims to have inputs, once a netlist uses it
+        pins = "" if function.startswith("CONST") else " PIN * UNKNOWN 1 999 1 0 1 0"
+        lines.append(f"GATE {name} {area} Y={function};{pins}\n")
+    return "".join(lines)

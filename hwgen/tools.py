@@ -90,7 +90,7 @@ def yosys_command() -> list[str]:
 @cache
 def yosys_version() -> str:
     """What `yosys -V` says."""
-    return run([*yosys_command(), "-V"]).strip()
+    return run([*yosys_command(), "-V"], name="yosys").strip()
 
 
 def cache_folder() -> Path:
@@ -106,6 +106,7 @@ def cache_folder() -> Path:
 def run(
     command: Sequence[str],
     *,
+    name: str = "",
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
@@ -113,9 +114,10 @@ def run(
     """Run a program to its end and give its standard output; a failure is one line.
 
     Args:
+        name: what the program is called; by default as its file.
         log: file that gets everything the program printed.
     """
-    name = Path(command[0]).name
+    name = name or Path(command[0]).name
     try:
         done = subprocess.run(
             list(command), cwd=folder, env=environment, capture_output=True, text=True, check=False

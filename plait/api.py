@@ -273,6 +273,8 @@ def cosimulate(
 def area(machine: str | Path | Accelerator, **options: Any) -> list[Part]:
     """Map the parts of a machine's array to gates: gate equivalents (2-input NANDs) by yosys.
 
+    Beside them the PEs of FP16, ANT, OliVe and BitMoD at equal function, with published areas.
+
     Args:
         machine: whatever `load_accelerator` takes; a bit_serial one.
         options: ``phase`` and ``formats``, see `plait.hwgen.generate.design_of`.
