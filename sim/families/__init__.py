@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_MODULES = ("bit_serial", "roofline", "systolic")
+_MODULES = ("bit_serial", "offload", "roofline", "systolic")
 _HOME = {
     "Breakdown": "breakdown",
     "cost": "base",

@@ -18,6 +18,7 @@ __all__ = ["Family", "cost", "family", "family_names", "fidelities"]
 # family -> its module; a new family adds its line here (and in plait.sim.spec.load)
 _FAMILIES = {
     "bit_serial": "plait.sim.families.bit_serial",
+    "offload": "plait.sim.families.offload",
     "roofline": "plait.sim.families.roofline",
     "systolic": "plait.sim.families.systolic",
 }

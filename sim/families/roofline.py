@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from plait.sim.cost.link import ring_all_reduce_seconds
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
 from plait.sim.families.design import gather
 from plait.sim.families.roofline_parts import Parts, closed_form_parts, published_parts
@@ -88,16 +89,19 @@ def rungs(parts: Parts, design: Design) -> dict[str, Floats]:
     bandwidth = design.bandwidth_bytes_per_s * reached
     compute = parts.operations[:, None] * share / (peak * design.compute_efficiency)
     memory = parts.bytes[:, None] * share / bandwidth
-    # A ring all-reduce: 2 (n-1) steps, each with an n-th of the bytes.
-    steps = 2 * (design.devices - 1)
-    per_step = parts.reduced_bytes[:, None] / design.devices / design.link_bytes_per_s
+    reduced = ring_all_reduce_seconds(
+        parts.reduced_bytes[:, None],
+        design.devices,
+        design.link_bytes_per_s,
+        design.link_latency_s,
+    )
     reduces = (parts.reduced_bytes > 0)[:, None]
     count = parts.count[:, None]
     return {
         "compute": compute * count,
         "memory_stall": np.maximum(memory - compute, 0.0) * count,
         "launch": design.kernel_launch_s * count,
-        "all_reduce": np.where(reduces, steps * (per_step + design.link_latency_s), 0.0) * count,
+        "all_reduce": np.where(reduces, reduced, 0.0) * count,
     }
 
 

@@ -73,6 +73,12 @@ class Parts:
         """All off-chip traffic of one execution."""
         return self.weight_bytes + self.input_bytes + self.output_bytes + self.kv_bytes
 
+    def where(self, is_attention: bool) -> Self:
+        """Keep only the kernels of attention, or only the others."""
+        chosen = self.is_attention == is_attention
+        names = [field.name for field in dataclasses.fields(self)]
+        return type(self)(**{name: getattr(self, name)[chosen] for name in names})
+
     def without_activations(self) -> Self:
         """Keep activations on chip: only weights, keys and values are moved."""
         nothing = np.zeros_like(self.operations)

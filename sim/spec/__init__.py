@@ -18,6 +18,7 @@ from typing import Any
 _HOME = {
     "Accelerator": "base",
     "BitSerial": "bit_serial",
+    "Offload": "offload",
     "Roofline": "roofline",
     "Systolic": "systolic",
     "accelerator_names": "load",

@@ -18,6 +18,7 @@ __all__ = ["accelerator_names", "load_accelerator", "parse_accelerator"]
 # family -> module and class of its schema; a new family adds its line here
 _SCHEMAS = {
     "bit_serial": ("bit_serial", "BitSerial"),
+    "offload": ("offload", "Offload"),
     "roofline": ("roofline", "Roofline"),
     "systolic": ("systolic", "Systolic"),
 }
