@@ -162,6 +162,7 @@ def cosimulate_layer(
     phase: Phase = "decode",
     stall: float = 0.0,
     seed: int = 0,
+    trace: str | Path | None = None,
 ) -> Iterator[Cosimulation]:
     """Run the linears of a layer of SmolLM2, with its weights and the activations of real text.
 
@@ -170,6 +171,7 @@ def cosimulate_layer(
         formats: weight formats, groups of 64.
         activations: fp16, int8 (one scale a linear), or both.
         tokens: of the text that runs through the model.
+        trace: file that gets the waveform (VCD) of the last run.
     """
     machine = load_accelerator(machine)
     from plait.models.llm import load_module
@@ -181,7 +183,14 @@ def cosimulate_layer(
             for kind in activations:
                 inputs = _int8(captured) if kind == "int8" else captured.astype(np.float16)
                 yield cosimulate(
-                    machine, tensor, inputs, phase=phase, stall=stall, seed=seed, op=name
+                    machine,
+                    tensor,
+                    inputs,
+                    phase=phase,
+                    stall=stall,
+                    seed=seed,
+                    trace=trace,
+                    op=name,
                 )
 
 

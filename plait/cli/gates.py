@@ -13,6 +13,7 @@ from plait.cli.app import app
 from plait.cli.options import Json, Machine, check_name, parse_phase
 from plait.cli.output import line, show_json, table
 from plait.cli.progress import progress
+from plait.errors import SpecError
 
 if TYPE_CHECKING:
     from plait.cosimulation import Cosimulation
@@ -60,6 +61,9 @@ def cosimulate(
     phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
     stall: Annotated[float, typer.Option(metavar="P", help="Chance that the memory stalls.")] = 0.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the stalls.")] = 0,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Waveform (VCD) of one multiplication.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run generated Verilog on a real layer: all values equal? the cycles those predicted?
@@ -70,6 +74,9 @@ def cosimulate(
 
     for kind in activation or []:
         check_name("activation", kind, ("fp16", "int8"))
+    if trace and (layer is None or len(format or "1") > 1 or len(activation or "1") > 1):
+        expected = "one --layer, --format and --activation"
+        raise SpecError("a waveform is of one multiplication", where="--trace", expected=expected)
     runs = []
     with progress("building and running the Verilog") as work:
         for run in cosimulate_layer(
@@ -81,6 +88,7 @@ def cosimulate(
             phase=parse_phase(phase),
             stall=stall,
             seed=seed,
+            trace=trace,
         ):
             work.say(f"{run.op}, {run.format}, {run.activation}: done")
             runs.append(run)
@@ -103,6 +111,29 @@ def _document(run: Cosimulation) -> dict[str, Any]:
     document = run.to_dict()
     del document["outputs"]
     return document
+
+
+@app.command(rich_help_panel="Gates", epilog="Example: plait waveform bitmod-small -o tiles.svg")
+def waveform(
+    machine: Machine,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The picture (SVG) to write.")
+    ],
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the waveform (VCD), too.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Two tiles on a machine's Verilog, cycle by cycle, drawn from its waveform."""
+    from plait.waveform import two_tiles
+
+    with progress("building and running the Verilog"):
+        picture = two_tiles(machine, output, trace)
+    if json:
+        show_json({"cycles": picture.cycles_by_cause})
+        return
+    table(["counted as", "cycles"], [item for item in picture.cycles_by_cause.items() if item[1]])
+    line(f"{output}: {picture.cycles} cycles")
 
 
 @app.command(rich_help_panel="Gates", epilog="Example: plait area bitmod-small")
