@@ -1,0 +1,34 @@
+"""The compiler of the sparse DSP machine: takes a Workload, gives instructions for six queues.
+
+Next: plait.sim.timeline runs them in time, plait.hwgen writes them as the binary of the Verilog.
+
+>>> from plait.sim.compiler import Instruction, Program, Queue
+>>> program = Program.of([Instruction(Queue.LD, length=64), Instruction(Queue.SYS)])
+>>> program.counts()["ld"]
+1
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "FIELD_BITS": "instruction",
+    "Instruction": "instruction",
+    "LoadTarget": "instruction",
+    "MemoryKind": "instruction",
+    "MiscOperation": "instruction",
+    "OPCODES": "instruction",
+    "Path": "instruction",
+    "Program": "instruction",
+    "Queue": "instruction",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"plait.sim.compiler.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'plait.sim.compiler' has no attribute {name!r}")
