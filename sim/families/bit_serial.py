@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from plait.errors import SpecError, unknown_name
 from plait.sim.cost import dram, energy, sram
@@ -24,9 +24,19 @@ from plait.sim.families.matmuls import Matmuls
 
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
+    from plait.sim.spec.base import Phase
     from plait.sim.spec.bit_serial import BitSerial
 
-__all__ = ["FIDELITIES", "Design", "Matmuls", "cycles", "matmuls_of", "totals"]
+__all__ = [
+    "FIDELITIES",
+    "Design",
+    "Matmuls",
+    "array_keys",
+    "cycles",
+    "matmuls_of",
+    "on_designs",
+    "totals",
+]
 
 _PASSES = {  # how often the vector unit goes over the elements of an op
     "norm": 2,  # mean square, then scaling
@@ -98,6 +108,32 @@ def totals(
         "area_mm2": design.pes * design.pe_area_um2 * 1e-6 + buffers.area_mm2,
         "is_memory_bound": named["memory_cycles"] > named["busy_cycles"],
     }
+
+
+def array_keys(machine: BitSerial, phase: Phase) -> list[str]:
+    """List the keys of a description that `on_designs` takes as arrays."""
+    return Design.keys(phase)
+
+
+def on_designs(
+    workload: Workload, machine: BitSerial, varied: Mapping[str, ArrayLike], fidelity: str
+) -> dict[str, NDArray[Any]]:
+    """Cost one step on many variants of a machine: the totals of `FIDELITIES`, and its area.
+
+    Args:
+        varied: values by dotted key, arrays [designs] within the schema's bounds.
+
+    Returns:
+        cycles, seconds, energy_joules, bytes, area_mm2 and bound (memory or compute), [designs].
+    """
+    design = Design.of(machine, workload.phase, **varied)  # type: ignore[arg-type]
+    matmuls = matmuls_of(workload, fidelity, machine.formats.group_size)
+    found = totals(matmuls, design, fidelity)
+    if fidelity == "closed_form" and design.vector_lanes.any():
+        found["cycles"] = found["cycles"] + _vector_totals(workload, design.vector_lanes)
+        found["seconds"] = found["cycles"] / design.clock_hz
+    found["bound"] = np.where(found.pop("is_memory_bound"), "memory", "compute")
+    return found
 
 
 def matmuls_of(workload: Workload, fidelity: str = "closed_form", group_size: int = 128) -> Matmuls:
@@ -217,6 +253,12 @@ def _vector_cycles(workload: Workload, lanes: int) -> NDArray[np.int64]:
     scores = workload.batch * c["heads"] * c["pairs"]
     elements = np.where(c["kind"] == "attention", scores, c["elements"])
     return (passes * -(-elements // lanes) * c["count"]).astype(np.int64)
+
+
+def _vector_totals(workload: Workload, lanes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cycles of the vector units of many designs; one of no lanes is not counted."""
+    kinds, kind = np.unique(lanes, return_inverse=True)
+    return np.array([_vector_cycles(workload, int(n)).sum() if n else 0 for n in kinds])[kind]
 
 
 def _roofs(

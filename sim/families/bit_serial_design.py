@@ -89,6 +89,11 @@ class Design:
         """Return the number of designs."""
         return len(self.rows)
 
+    @staticmethod
+    def keys(phase: Phase) -> list[str]:
+        """Keys of the description that may be arrays."""
+        return [key.format(phase=phase) for key in _KEYS.values()]
+
     @property
     def pes(self) -> Integers:
         """Number of PEs."""
