@@ -147,7 +147,10 @@ def test_fp32_perplexity_equals_the_reference(smollm2: nn.Module) -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
-@pytest.mark.parametrize("format", REFERENCE)
+@pytest.mark.parametrize(
+    "format",
+    [f if f == "bitmod4" else pytest.param(f, marks=pytest.mark.long) for f in REFERENCE],
+)
 def test_perplexity_in_groups_equals_the_reference(smollm2: nn.Module, format: str) -> None:
     small = quantize_module(smollm2, format, group_size=64)
     assert perplexity(small, botchan()) == pytest.approx(REFERENCE[format], rel=1e-3)
@@ -155,6 +158,7 @@ def test_perplexity_in_groups_equals_the_reference(smollm2: nn.Module, format: s
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.long
 def test_int8_a_channel_equals_the_reference(smollm2: nn.Module) -> None:
     small = quantize_module(smollm2, "int8", group_size="channel")
     assert perplexity(small, botchan()) == pytest.approx(INT8_A_CHANNEL, rel=1e-3)
