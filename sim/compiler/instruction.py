@@ -141,12 +141,16 @@ FIELD_BITS: dict[str, dict[Queue, int]] = {
     "out_address": {_MM: 12, _MV: 12, _MISC: 12},
     "mask": {_MISC: 2},
     "operation": {_MISC: 4},
+    "weight_format": {_MM: 2, _MV: 2},
+    "constants": {_MISC: 12},
 }
 """Field -> its bits in the instructions that have it; in the others it is 0.
 
 Addresses and strides off chip are bytes; ``bank_address`` and the other on-chip ones are entries.
 ``wait`` and ``release`` are masks over `Queue` (bit q = queue q, never the own one): the binary
-keeps the five others, first queue in the highest bit.
+keeps the five others, first queue in the highest bit. ``weight_format`` (8, 4, 3 or 2 bits) and
+``constants`` (the bias entry with the multipliers of a MISC) are ours, in bits that FlightLLM
+leaves free.
 """
 
 _MASKS = ("wait", "release")
@@ -195,6 +199,8 @@ class Instruction:
     out_address: int = 0
     mask: int = 0
     operation: int = 0
+    weight_format: int = 0
+    constants: int = 0
     work: float = 0.0
     path: Path = Path.NONE
     unit: int = 0
@@ -243,12 +249,19 @@ class Program:
         >>> Program.of([Instruction(Queue.MV, wait=1 << Queue.LD, k_blocks=4)])["k_blocks"]
         array([4], dtype=uint16)
         """
-        rows = list(instructions)
-        every = {name: [getattr(row, name) for row in rows] for name in _NAMES}
-        kept = {n: v for n, v in every.items() if n == "queue" or any(v)}
-        for name, values in kept.items():
-            _check_range(name, values, rows)
-        return cls({n: np.array(v, dtype=_DTYPES[n]) for n, v in kept.items()}, tuple(units))
+        rows = [{name: getattr(row, name) for name in _NAMES} for row in instructions]
+        return cls.of_columns(rows, units)
+
+    @classmethod
+    def of_columns(cls, rows: Sequence[Mapping[str, Any]], units: Sequence[str] = ()) -> Program:
+        """Collect instructions given as mappings; a field that is left out is 0."""
+        columns = {}
+        for name in _NAMES:
+            values = [row.get(name, 0) for row in rows]
+            if name == "queue" or any(values):
+                _check_range(name, values, rows)
+                columns[name] = np.array(values, dtype=_DTYPES[name])
+        return cls(columns, tuple(units))
 
     @classmethod
     def join(cls, parts: Sequence[Program], units: Sequence[str] = ()) -> Program:
@@ -358,14 +371,16 @@ class Program:
 _WORDS = {Queue.LD: 7, Queue.ST: 3, Queue.MM: 4, Queue.MV: 4, Queue.MISC: 3, Queue.SYS: 1}
 
 
-def _check_range(name: str, values: list[Any], rows: list[Instruction]) -> None:
+def _check_range(name: str, values: list[Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse what the array of a field could not even hold."""
     if name in _NOTES:
         return
     largest = int(np.iinfo(_DTYPES[name]).max)
+    if not values or (min(values) >= 0 and max(values) <= largest):
+        return
     for index, value in enumerate(values):
         if not 0 <= value <= largest:
-            place = f"instruction {index} ({Queue(rows[index].queue).name})"
+            place = f"instruction {index} ({Queue(rows[index]['queue']).name})"
             raise SpecError(
                 f"{name} out of range", where=place, got=value, expected=f"0 to {largest}"
             )
