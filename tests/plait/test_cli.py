@@ -123,6 +123,7 @@ def test_simulate_writes_csv_and_html(tmp_path: Path, capsys: pytest.CaptureFixt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ops.csv", "page.html"]
 
 
+@pytest.mark.slow
 def test_export_writes_a_file_that_can_be_simulated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ def test_the_book_is_there_whole() -> None:
     assert "BOTCHAN (MASTER DARLING)" in text[:200]
 
 
+@pytest.mark.slow
 def test_the_papers_means_beside_the_published() -> None:
     table = demo.paper(quiet).table.set_index("model")
     assert len(table) == 14

@@ -72,7 +72,7 @@ def by_function(machine: Machine, **changed: Any) -> Any:
     return matmul_cycles(**(arguments | changed))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(CASES, st.integers(1, WORDS_IN_FLIGHT - 2 * BURST_WORDS))
 def test_closed_form_is_the_recurrence(case: tuple[Machine, dict[str, int]], latency: int) -> None:
     machine, shape = case

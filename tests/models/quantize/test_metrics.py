@@ -131,6 +131,7 @@ def smollm2() -> nn.Module:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_one_window_of_smollm2(smollm2: nn.Module) -> None:
     """3.592226 was computed with transformers' model and an FP64 cross entropy."""
     value = perplexity(smollm2, botchan(), windows=1)

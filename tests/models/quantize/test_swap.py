@@ -127,8 +127,14 @@ def test_the_conv1d_of_transformers_gpt2() -> None:
     assert (logits - expected).abs().max() < 0.02 * expected.abs().max()
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("format", ["bitmod4", "int4-asym", "nvfp4"])
+@pytest.mark.parametrize(
+    ("style", "format"),
+    [
+        pytest.param(style, format, marks=[pytest.mark.slow] if style != usual else [])
+        for format, usual in (("bitmod4", "llama"), ("int4-asym", "opt"), ("nvfp4", "mixtral"))
+        for style in STYLES
+    ],
+)
 def test_export_saving_and_loading(style: str, format: str, tmp_path: Path) -> None:
     small = quantize_module(_decoder(style), format)
     dynamic = ({0: Dim("batch"), 1: Dim("query")},)
