@@ -2,7 +2,7 @@
 #   make demo       the whole braid on a real LLM, and one HTML page
 #   make test       the tests, the RTL simulations included; all but the two below
 #   make test-rtl   only the tests that simulate Verilog
-#   make test-mutations   the proof of the benches: each must fail on Verilog that was broken
+#   make test-mutations   all mutations: each bench must fail on Verilog that was broken
 #   make test-long  what takes minutes and repeats in kind: perplexity in every format
 #   make check      lint, types, import contracts, figures of the README
 #   make readme     write the measured figures of the README afresh
@@ -31,7 +31,7 @@ test-rtl: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m "rtl and not mutation" $(ARGS)
 
 test-mutations: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m mutation $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools tests/rtl/test_mutations.py $(ARGS)
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m long $(ARGS)

@@ -1,6 +1,7 @@
 """Every bench is proven: with one operator, width, constant or reset of the RTL changed, it fails.
 
 mutations/NAME.patch changes one file of rtl/; the bench that must notice is that of its module.
+One patch a module is among the ordinary tests; all run by `make test-mutations` (marker mutation).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 from harness import RTL, build
 from machine_cases import default_cases, save
 
-pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.mutation]
+pytestmark = [pytest.mark.rtl, pytest.mark.slow]
 
 _FOLDER = Path(__file__).with_name("mutations")
 _SMALL_ARRAY = {"Rows": 2, "Columns": 2, "Lanes": 3}
@@ -45,22 +46,42 @@ _BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
 _PATCHES = sorted(_FOLDER.glob("*.patch"))
 
 
+def _changed(patch: Path) -> str:
+    """The file that a patch changes, relative to rtl/."""
+    found = re.search(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
+    assert found, patch
+    return found[1]
+
+
+def _marked() -> list:
+    """All patches; those beyond the first of a module carry the marker mutation.
+
+    The whole machine is one module here: it takes long to build.
+    """
+    parameters, modules = [], set()
+    for patch in _PATCHES:
+        changed = _changed(patch)
+        module = "core" if _BENCHES.get(changed, ())[:3] == _WHOLE else changed
+        marks = [pytest.mark.mutation] if module in modules else []
+        parameters.append(pytest.param(patch, marks=marks, id=patch.stem))
+        modules.add(module)
+    return parameters
+
+
 def _mutate(patch: Path, rtl: Path) -> str:
     """Apply a patch of one hunk to a copy of the library; give the changed file."""
-    text = patch.read_text()
-    changed = re.search(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
-    assert changed, patch
-    hunk = text.split("@@", 2)[2].split("\n", 1)[1].splitlines(keepends=True)
+    changed = _changed(patch)
+    hunk = patch.read_text().split("@@", 2)[2].split("\n", 1)[1].splitlines(keepends=True)
     before = "".join(line[1:] for line in hunk if line[0] in " -")
     after = "".join(line[1:] for line in hunk if line[0] in " +")
-    target = rtl / changed[1]
+    target = rtl / changed
     source = target.read_text()
-    assert source.count(before) == 1, f"{patch.name} no longer applies to {changed[1]}"
+    assert source.count(before) == 1, f"{patch.name} no longer applies to {changed}"
     target.write_text(source.replace(before, after))
-    return changed[1]
+    return changed
 
 
-@pytest.mark.parametrize("patch", _PATCHES, ids=[patch.stem for patch in _PATCHES])
+@pytest.mark.parametrize("patch", _marked())
 def test_mutation_is_caught(patch, tmp_path):
     rtl = tmp_path / "rtl"
     shutil.copytree(RTL, rtl)
@@ -73,7 +94,7 @@ def test_mutation_is_caught(patch, tmp_path):
     cases = default_cases(top, parameters)
     given = {**environment, **(save(cases, tmp_path) if cases else {})}
     quiet = ("-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")  # the bench must notice, not the linter
-    run = build(top, tmp_path / "build", sources=sources, rtl=rtl, options=quiet, **parameters)
+    run = build(top, tmp_path, sources=sources, rtl=rtl, options=quiet, **parameters)
     # A cocotb test fails, or an assertion of the RTL stops the simulator.
     with pytest.raises((AssertionError, SystemExit, RuntimeError)):
         run(bench, environment=given)
