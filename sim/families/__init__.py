@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_MODULES = ("bit_serial", "offload", "roofline", "systolic")
+_MODULES = ("bit_serial", "offload", "roofline", "sparse_dsp", "systolic")
 _HOME = {
     "Breakdown": "breakdown",
     "cost": "base",

@@ -20,6 +20,7 @@ _FAMILIES = {
     "bit_serial": "plait.sim.families.bit_serial",
     "offload": "plait.sim.families.offload",
     "roofline": "plait.sim.families.roofline",
+    "sparse_dsp": "plait.sim.families.sparse_dsp",
     "systolic": "plait.sim.families.systolic",
 }
 

@@ -1,34 +1,117 @@
-"""Durations of instructions on a sparse DSP machine."""
+"""Durations of instructions on a sparse DSP machine, and units summed up as a Breakdown."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.sim.compiler.instruction import Path, Program
+from plait.sim.compiler.instruction import Path, Program, Queue
+from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
 from plait.sim.spec.sparse_dsp import SparseDsp
 
-__all__ = ["durations", "rates"]
+if TYPE_CHECKING:
+    from plait.models.graph.workload import Workload
+
+__all__ = ["RUNGS", "UnitTimes", "breakdown_of", "durations", "rates"]
+
+RUNGS = ("compute", "load", "vector", "store", "synchronisation")
+"""Causes of an op's time: products at work; else loads; else MISC; else stores; else nothing."""
 
 
-def rates(machine: SparseDsp) -> NDArray[np.float64]:
-    """Give work a second by `Path`: cycles for none, bytes for the others; of all cores.
+@dataclass(frozen=True, slots=True)
+class UnitTimes:
+    """One run of a unit.
 
-    The published model times the program of one core and divides by what the cores do together.
+    Attributes:
+        row: op of the workload.
+        count: runs in the step.
+        rungs: cause -> seconds; they add up to the unit's span.
+        busy: queue -> seconds.
+        instructions: queue -> number.
+        traffic: weight_bytes, activation_bytes, kv_bytes moved.
+    """
+
+    row: int
+    count: int
+    rungs: Mapping[str, float]
+    busy: Mapping[str, float]
+    instructions: Mapping[str, int]
+    traffic: Mapping[str, float]
+
+
+def rates(machine: SparseDsp, cores: float | None = None) -> NDArray[np.float64]:
+    """Give work a second by `Path`: cycles for none, bytes for the others.
+
+    Args:
+        cores: how many cores' rates; by default what all do together, because the published model
+            times the whole work as one core's program and divides.
     """
     memory = machine.memory
     same = memory.channel_bytes_per_s * memory.same_channel_efficiency
-    # Zeros fill one entry of every channel of A in a cycle.
-    zeros_bytes = machine.core.mm_rows * 16
     one = np.zeros(len(Path))
     one[Path.NONE] = machine.clock_hz
     one[Path.ONE_CHANNEL] = same
     one[Path.ALL_CHANNELS] = same * memory.channels
     one[Path.CROSS_CHANNEL] = memory.channel_bytes_per_s * memory.cross_channel_efficiency
-    one[Path.ZERO_FILL] = machine.clock_hz * zeros_bytes
-    return one * machine.cores.speed
+    # Zeros fill one entry of every channel of A in a cycle.
+    one[Path.ZERO_FILL] = machine.clock_hz * machine.core.mm_rows * 16
+    return one * (machine.cores.speed if cores is None else cores)
 
 
-def durations(program: Program, machine: SparseDsp) -> NDArray[np.float64]:
+def durations(
+    program: Program, machine: SparseDsp, cores: float | None = None
+) -> NDArray[np.float64]:
     """Give the seconds of every instruction [instructions]."""
-    return program["work"] / rates(machine)[program["path"]]
+    return program["work"] / rates(machine, cores)[program["path"]]
+
+
+def breakdown_of(workload: Workload, machine: SparseDsp, times: Sequence[UnitTimes]) -> Breakdown:
+    """Add units up to ops, queues and the step."""
+    ops = len(workload)
+    rungs = {name: np.zeros(ops) for name in RUNGS}
+    traffic = {n: np.zeros(ops) for n in ("weight_bytes", "activation_bytes", "kv_bytes")}
+    memory, compute = np.zeros(ops), np.zeros(ops)
+    totals = {}
+    for queue in (queue.name.lower() for queue in Queue):
+        totals[f"units.{queue}.seconds"] = float(sum(t.count * t.busy[queue] for t in times))
+        totals[f"units.{queue}.instructions"] = sum(t.count * t.instructions[queue] for t in times)
+    for unit in times:
+        for name, seconds in unit.rungs.items():
+            rungs[name][unit.row] += unit.count * seconds
+        for name, size in unit.traffic.items():
+            traffic[name][unit.row] += unit.count * size
+        memory[unit.row] += unit.count * (unit.busy["ld"] + unit.busy["st"])
+        compute[unit.row] += unit.count * (unit.busy["mm"] + unit.busy["mv"] + unit.busy["misc"])
+    seconds = sum(float(values.sum()) for values in rungs.values())
+    bound = np.where(memory > compute, "memory", np.where(compute > 0, "compute", ""))
+    return Breakdown(
+        unit="seconds",
+        rungs=rungs,
+        bound=bound.astype(object),
+        columns={"operations": _operations(workload), **traffic},
+        totals={
+            "cycles": round(seconds * machine.clock_hz),
+            "memory_bytes": weight_and_kv_bytes(workload),
+            **totals,
+        },
+        roofs=(_roof(machine),),
+    )
+
+
+def _operations(workload: Workload) -> NDArray[np.float64]:
+    """Twice the multiply-adds that the model asks for, masked pairs left out."""
+    c = workload.columns
+    products = c["tokens"] * c["cin"] * c["cout"] * c["experts_touched"]
+    attention = 2.0 * workload.batch * c["heads"] * c["pairs"] * c["head_dim"]
+    attention = np.where(c["kind"] == "attention", attention, 0.0)
+    return 2.0 * c["count"] * (products + attention)
+
+
+def _roof(machine: SparseDsp) -> tuple[str, float, float]:
+    core = machine.core
+    peak = 2.0 * core.chains * core.chain_dsps * core.pack * machine.clock_hz * machine.cores.speed
+    return machine.name, peak, float(rates(machine)[Path.ALL_CHANNELS])

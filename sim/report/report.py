@@ -173,10 +173,23 @@ def _totals(table: pd.DataFrame, breakdown: Breakdown) -> dict[str, Any]:
     totals["seconds"] = time / breakdown.clock_hz if breakdown.clock_hz else time
     wanted = ("operations", "bytes", *_TRAFFIC, "compute_cycles", "dram_cycles")
     totals |= {name: sums[name] for name in wanted if name in sums}
-    totals |= {name: _whole(np.array([v])).tolist()[0] for name, v in breakdown.totals.items()}
+    whole = {name: _whole(np.array([v])).tolist()[0] for name, v in breakdown.totals.items()}
+    totals |= _nested(whole)
     totals["rungs"] = rungs
     energy = {n.removesuffix(_ENERGY): v for n, v in sums.items() if n.endswith(_ENERGY)}
     return totals | ({"energy_pj": energy} if energy else {})
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Make "units.ld.seconds" a key of a mapping in a mapping."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, leaf = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    return tree
 
 
 def _whole(values: NDArray[Any]) -> NDArray[Any]:

@@ -20,6 +20,7 @@ _HOME = {
     "BitSerial": "bit_serial",
     "Offload": "offload",
     "Roofline": "roofline",
+    "SparseDsp": "sparse_dsp",
     "Systolic": "systolic",
     "accelerator_names": "load",
     "load_accelerator": "load",

@@ -20,6 +20,7 @@ _SCHEMAS = {
     "bit_serial": ("bit_serial", "BitSerial"),
     "offload": ("offload", "Offload"),
     "roofline": ("roofline", "Roofline"),
+    "sparse_dsp": ("sparse_dsp", "SparseDsp"),
     "systolic": ("systolic", "Systolic"),
 }
 _PRESETS = Path(__file__).parent / "presets"
