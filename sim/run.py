@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from plait.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from plait.models.graph.graph import Graph
+    from plait.models.graph.rewrites.base import Rewrite
     from plait.models.graph.workload import Workload
     from plait.sim.report.report import Report
     from plait.sim.spec.base import Accelerator
@@ -25,6 +28,7 @@ def simulate(
     batch: int = 1,
     fidelity: str = "closed_form",
     formats: Any = None,
+    rewrites: str | Rewrite | Iterable[str | Rewrite] | None = None,
 ) -> Report:
     """Simulate one step of a model on a machine.
 
@@ -38,9 +42,13 @@ def simulate(
         fidelity: one of the family's, see `plait.sim.families.fidelities`.
         formats: number formats, see `plait.models.graph.assign.assign_formats`. They win over
             those kept in the graph, these over the machine's for this model and phase.
+        rewrites: changes of the model such as "lm-infinite:sinks=10,window=4096", in their order,
+            see `plait.models.graph.rewrites`.
     """
+    from plait.models.graph.rewrites.registry import parse_all
     from plait.models.graph.workload import PHASES, Workload
     from plait.sim.families.base import cost, family
+    from plait.sim.families.breakdown import Breakdown
     from plait.sim.report.report import Report
     from plait.sim.spec.load import load_accelerator
 
@@ -51,13 +59,52 @@ def simulate(
         raise SpecError(what, where="fidelity")
     if phase not in PHASES:
         raise SpecError(unknown_name("phase", phase, PHASES), where="phase")
+    changes = parse_all(rewrites)
+    if changes:
+        _check_rewrites(model, fidelity)
     if isinstance(model, Workload):
-        workload = model
+        workloads = [model]
     else:
         graph = _graph(model)
         preset = described.formats.resolve(graph.name, phase)  # type: ignore[arg-type]
-        workload = graph.bind(phase, batch, context, formats, defaults=preset or None)
-    return Report.of(workload, described, fidelity, cost(workload, described, fidelity))
+        workloads = _bound(graph, phase, batch, context, formats, preset or None, changes)
+    costs = [cost(workload, described, fidelity) for workload in workloads]
+    whole = Workload.join(workloads, context=context) if len(workloads) > 1 else workloads[0]
+    report = Report.of(whole, described, fidelity, Breakdown.join(costs))
+    return report.with_rewrites([change.to_dict() for change in changes], context)
+
+
+def _bound(
+    graph: Graph,
+    phase: str,
+    batch: int,
+    context: int,
+    formats: Any,
+    defaults: Any,
+    changes: tuple[Rewrite, ...],
+) -> list[Workload]:
+    """Bind what the rewrites make of a step; ops of several steps carry the steps' labels."""
+    from plait.models.graph.rewrites.base import Step
+    from plait.models.graph.rewrites.registry import apply
+
+    bound = []
+    for step in apply(changes, Step(graph, phase, context)):
+        workload = step.graph.bind(step.phase, batch, step.context, formats, defaults)
+        bound.append(workload.labelled(step.label) if step.label else workload)
+    return bound
+
+
+def _check_rewrites(model: Any, fidelity: str) -> None:
+    from plait.models.graph.workload import Workload
+
+    if fidelity == "published":
+        raise SpecError(
+            "a published simulator knows no rewrites",
+            where="rewrites",
+            expected="fidelity closed_form or timeline",
+        )
+    if isinstance(model, Workload):
+        raise SpecError("a Workload is bound already", where="rewrites", expected="a Graph")
 
 
 def _graph(model: Any) -> Graph:

@@ -17,7 +17,7 @@ from plait.models.graph.ops import Op, member
 if TYPE_CHECKING:
     from plait.models.graph.graph import Graph
 
-__all__ = ["ROLES", "assign_formats", "parse_formats"]
+__all__ = ["ROLES", "assign_formats", "kv_storage_bits", "parse_formats"]
 
 ROLES = ("weight", "activation", "kv")
 SCALE_BITS = 16
@@ -187,6 +187,15 @@ def _ruled(op: Op, role: str, rules: tuple[Rule, ...]) -> str | float | None:
                 continue
             return rule.roles[role]
     return None
+
+
+def kv_storage_bits(name: str, head_dim: int) -> float:
+    """Bits a key or value takes in a format, with its share of the scale of a token and head.
+
+    >>> kv_storage_bits("int8", 128)
+    8.125
+    """
+    return _storage("kv", name, head_dim)[1]
 
 
 def _storage(role: str, spec: str | float, vector: int) -> tuple[str, float, int]:

@@ -25,7 +25,7 @@ __all__ = ["Graph"]
 _JSON_KIND = "plait graph 1"
 _NEEDS = {
     "linear": ("cin", "cout"),
-    "experts": ("cin", "cout", "experts", "experts_active"),
+    "experts": ("cin", "cout", "experts"),
     "attention": ("heads", "kv_heads", "head_dim"),
     "rope": ("heads", "head_dim", "width"),
     "topk": ("experts", "experts_active", "width"),
@@ -224,7 +224,7 @@ def _cells(op: Op) -> tuple[str, str, str]:
     kind = f"{op.kind} {op.function}".strip()
     if op.has_weight:
         size = f"{op.cin} -> {op.cout}"
-        size += f", {op.experts_active} of {op.experts} experts" if op.experts else ""
+        size += f", {op.experts_active:g} of {op.experts} experts" if op.experts else ""
         size += f", {op.weight_format} {op.weight_bits:g} bit" if op.weight_format else ""
         size += ", writes KV" if op.kv_cout else ""
         size += ", logits" if op.is_output else ""
@@ -232,6 +232,8 @@ def _cells(op: Op) -> tuple[str, str, str]:
         size = f"{op.heads} heads, {op.kv_heads} KV heads, size {op.head_dim}"
         size += ", causal" if op.causal else ""
         size += f", window {op.window}" if op.window else ""
+        size += f", {op.sinks} sinks" if op.sinks else ""
+        size += f", {op.kept} kept" if op.kept else ""
     else:
         size = f"{op.width} a row of {op.rows}"
     return f"x {op.count}", kind, size

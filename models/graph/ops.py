@@ -58,8 +58,16 @@ class Op:
         operands: activation tensors read.
         heads, kv_heads, head_dim: of attention and rope (there ``heads`` are the rotated ones).
         window: keys a query sees at most; 0 = all.
+        sinks: first keys that every query sees beside its window.
+        kept: keys a block of queries sees beside sinks and window, chosen by a search (HiP).
+        query_block, key_block: tokens of a block of that search.
+        unified_max: the softmax subtracts one constant for all scores (FlashDecoding++).
+        recompute: share of the rows that are computed a second time because it did not fit.
         causal: a query sees only keys up to its own place.
-        experts, experts_active: of a mixture.
+        experts, experts_active: of a mixture; what a token visits may be an expected number, 0
+            for weights that are stored and never visited.
+        capacity: rows an expert has room for, over its even share; 0 = as many as come.
+        rows_multiple: rows of the product are padded up to a multiple of this.
         kv_cout: output channels that are keys or values (all of k_proj, two thirds of GPT-2's
             c_attn).
         is_output: this linear gives the logits.
@@ -87,9 +95,17 @@ class Op:
     kv_heads: int = 0
     head_dim: int = 0
     window: int = 0
+    sinks: int = 0
+    kept: int = 0
+    query_block: int = 1
+    key_block: int = 1
+    unified_max: bool = False
+    recompute: float = 0.0
     causal: bool = False
     experts: int = 0
-    experts_active: int = 0
+    experts_active: float = 0
+    capacity: float = 0.0
+    rows_multiple: int = 1
     kv_cout: int = 0
     is_output: bool = False
     has_bias: bool = False

@@ -6,10 +6,12 @@ model reads. Next: plait.sim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from plait.models.graph.graph import Graph
     from plait.models.llm.config import LLMShape
 
-__all__ = ["PHASES", "Workload", "bind", "expected_experts"]
+__all__ = ["PHASES", "Workload", "bind", "expected_experts", "expert_capacity"]
 
 PHASES = ("prefill", "decode")
+_LEAST_CAPACITY = 4
 _LARGEST = 2**40  # more tokens than any machine holds: a typing mistake, not a size
 
 
@@ -67,6 +70,22 @@ class Workload:
         """Return the number of rows."""
         return len(self.columns["op"])
 
+    def labelled(self, label: str) -> Workload:
+        """Give the same with ``label`` before the name of every op."""
+        names = np.array([f"{label}{name}" for name in self.columns["op"]], dtype=object)
+        return dataclasses.replace(self, columns={**self.columns, "op": names})
+
+    @classmethod
+    def join(cls, workloads: Sequence[Workload], context: int) -> Workload:
+        """Put the rows of several steps that are one together, in their order."""
+        first = workloads[0]
+        columns = {
+            name: np.concatenate([workload.columns[name] for workload in workloads])
+            for name in first.columns
+        }
+        query = context if first.phase == "prefill" else 1
+        return dataclasses.replace(first, columns=columns, context=context, query=query, shape=None)
+
     def _repr_html_(self) -> str:
         return self.table.to_html(index=False)
 
@@ -92,14 +111,23 @@ COLUMNS: dict[str, Callable[[Op, _Sizes], Any]] = {
     "heads": lambda op, s: op.heads,
     "kv_heads": lambda op, s: op.kv_heads,
     "head_dim": lambda op, s: op.head_dim,
-    "keys": lambda op, s: _keys(op, s),
-    "pairs": lambda op, s: _pairs(op, s),
+    "keys": lambda op, s: _again(op, _keys(op, s)),
+    "cached": lambda op, s: s.context if op.kept else _keys(op, s),
+    "pairs": lambda op, s: _again(op, _pairs(op, s)),
+    "search_blocks": lambda op, s: _search(op, s),
     "window": lambda op, s: op.window,
+    "sinks": lambda op, s: op.sinks,
+    "kept": lambda op, s: op.kept,
+    "query_block": lambda op, s: min(op.query_block, s.query),
+    "key_block": lambda op, s: op.key_block,
+    "unified_max": lambda op, s: op.unified_max,
+    "recompute": lambda op, s: op.recompute,
     "elements": lambda op, s: _rows(op, s) * op.width,
     "inputs": lambda op, s: op.operands,
     "experts": lambda op, s: op.experts,
     "experts_active": lambda op, s: op.experts_active,
     "experts_touched": lambda op, s: _touched(op, s),
+    "rows_multiple": lambda op, s: op.rows_multiple,
     "kv_cout": lambda op, s: op.kv_cout,
     "writes_kv": lambda op, s: op.kv_cout > 0,
     "is_output": lambda op, s: op.is_output,
@@ -112,8 +140,11 @@ COLUMNS: dict[str, Callable[[Op, _Sizes], Any]] = {
 Beyond the op's own fields:
     tokens: rows of the matrix product, batch included; for ``experts`` the expected rows of each
         expert that is touched.
-    keys: keys a sequence reads (attention); less than ``context`` under a window.
-    pairs: (query, key) pairs of one sequence and head, after causal mask and window (attention).
+    keys: keys a sequence reads (attention); less than ``context`` under a mask.
+    cached: keys a sequence keeps in its cache (attention).
+    pairs: (query, key) pairs of one sequence and head, after every mask (attention).
+    search_blocks: blocks of ``key_block`` keys that one sequence and KV head scores, each against
+        ``query_block`` tokens, to choose the ``kept`` keys; an upper bound (attention).
     elements: numbers of the output (norm, activation, elementwise, rope, embedding, topk).
     inputs: activation tensors read.
     experts_touched: how many weight matrices this step reads: the expected number of distinct
@@ -155,7 +186,7 @@ def bind(
     return Workload(graph.name, phase, batch, sizes.query, context, columns | assigned, graph.shape)
 
 
-def expected_experts(experts: int, active: int, tokens: float) -> float:
+def expected_experts(experts: int, active: float, tokens: float) -> float:
     """Expected number of distinct experts that ``tokens`` rows touch.
 
     Each row draws ``active`` of ``experts`` uniformly, rows are independent:
@@ -176,7 +207,7 @@ def _size(name: str, value: object) -> int:
     return int(value)  # type: ignore[call-overload]
 
 
-def _rows(op: Op, sizes: _Sizes) -> int:
+def _rows(op: Op, sizes: _Sizes) -> float:
     rows = {
         "tokens": sizes.batch * sizes.query,
         "sequences": sizes.batch,
@@ -194,28 +225,99 @@ def _touched(op: Op, sizes: _Sizes) -> float:
 
 
 def _tokens(op: Op, sizes: _Sizes) -> float:
+    rows = float(_rows(op, sizes) * op.rows_per_token)
     if op.kind == "experts":
-        return sizes.batch * sizes.query * op.experts_active / _touched(op, sizes)
-    return float(_rows(op, sizes) * op.rows_per_token)
+        routed = sizes.batch * sizes.query * op.experts_active
+        touched = _touched(op, sizes)
+        rows = routed / touched if touched else 0.0
+        if op.capacity:
+            tokens = sizes.batch * sizes.query
+            rows = expert_capacity(op.experts, op.experts_active, tokens, op.capacity)
+    multiple = op.rows_multiple
+    return float(math.ceil(rows / multiple) * multiple) if multiple > 1 else rows
+
+
+def expert_capacity(experts: int, active: float, tokens: float, factor: float) -> float:
+    """Rows an expert has room for: ceil(factor * tokens * k / E), at least 4; more are dropped.
+
+    >>> expert_capacity(8, 2, 100, 1.25)
+    32.0
+    """
+    return float(max(math.ceil(factor * tokens * active / experts), _LEAST_CAPACITY))
 
 
 def _keys(op: Op, sizes: _Sizes) -> int:
     if op.kind != "attention":
         return 0
-    return min(sizes.context, op.window + sizes.query - 1) if op.window else sizes.context
+    if not op.window:
+        return sizes.context
+    reach = op.sinks + op.kept + op.window
+    if op.kept and sizes.query == 1:
+        return _searched_pairs(op, sizes)
+    return min(sizes.context, reach + sizes.query - 1)
 
 
 def _pairs(op: Op, sizes: _Sizes) -> int:
     """Sum over queries of the keys each sees.
 
     Query i (0-based) of ``query`` sits at place context - query + i and sees the keys up to its
-    own place if causal, the last ``window`` of these if there is a window.
+    own place if causal, the last ``window`` and the first ``sinks`` of these if there is a window.
     """
     if op.kind != "attention":
         return 0
+    if op.kept:
+        return _searched_pairs(op, sizes)
     if not op.causal:
-        return sizes.query * (min(sizes.context, op.window) if op.window else sizes.context)
+        return sizes.query * (
+            min(sizes.context, op.window + op.sinks) if op.window else sizes.context
+        )
     first, last = sizes.context - sizes.query + 1, sizes.context
-    window = op.window or last
+    window = op.window + op.sinks or last
     growing = max(0, min(last, window) - first + 1)  # queries that see fewer than window keys
     return growing * (2 * first + growing - 1) // 2 + (sizes.query - growing) * window
+
+
+def _again(op: Op, count: int) -> int:
+    """Count what is expected to be computed a second time."""
+    return count + math.ceil(op.recompute * count)
+
+
+def _searched_pairs(op: Op, sizes: _Sizes) -> int:
+    """Pairs of a block-sparse mask: sinks, kept and window blocks, up to each query's place."""
+    place, blocks = _query_places(op, sizes)
+    seen = np.minimum(place, blocks.first * op.key_block)
+    seen += np.minimum(blocks.candidates, op.kept // op.key_block) * op.key_block
+    seen += np.maximum(place - blocks.window * op.key_block, 0)
+    return int(np.where(blocks.candidates * op.key_block <= op.kept, place, seen).sum())
+
+
+def _search(op: Op, sizes: _Sizes) -> int:
+    """Branches scored: at most two a kept block and halving of the largest group, every block."""
+    if op.kind != "attention" or not op.kept:
+        return 0
+    _, blocks = _query_places(op, sizes)
+    candidates = blocks.candidates[:: op.query_block] if sizes.query > 1 else blocks.candidates
+    kept = op.kept // op.key_block
+    halvings = np.ceil(np.log2(np.maximum(-(-candidates // kept), 1)))
+    first = np.minimum(2 * kept, candidates)
+    return int(np.where(candidates > kept, first + 2 * kept * (halvings - 1), 0).sum())
+
+
+class _Blocks(NamedTuple):
+    """Key blocks of each query: where sinks end, where its window begins, and how many between."""
+
+    first: np.ndarray
+    window: np.ndarray
+    candidates: np.ndarray
+
+
+def _query_places(op: Op, sizes: _Sizes) -> tuple[np.ndarray, _Blocks]:
+    """Keys each query sees under the causal mask, and its block's key blocks."""
+    place = np.arange(sizes.context - sizes.query + 1, sizes.context + 1)
+    end = place
+    if sizes.query > 1:  # a query of a prompt shares the end of its block
+        end = np.minimum(-(-place // op.query_block) * op.query_block, sizes.context)
+    visible = -(-end // op.key_block)
+    first = np.minimum(op.sinks // op.key_block, visible)
+    window = np.maximum(first, visible - op.window // op.key_block)
+    return place, _Blocks(first, window, window - first)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["dram", "energy", "link", "price", "sram"]
+__all__ = ["dram", "energy", "link", "price", "speculation", "sram"]
 
 
 def __getattr__(name: str) -> Any:

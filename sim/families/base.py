@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+
 from plait.errors import SpecError, unknown_name
 from plait.sim.families.breakdown import Breakdown
 
@@ -23,6 +25,10 @@ _FAMILIES = {
     "sparse_dsp": "plait.sim.families.sparse_dsp",
     "systolic": "plait.sim.families.systolic",
 }
+
+
+# those that cost the search for the keys of a block-sparse mask (HiP)
+_SEARCHING = {"bit_serial", "offload", "roofline", "systolic"}
 
 
 class Family(Protocol):
@@ -63,5 +69,12 @@ def cost(workload: Workload, accelerator: Accelerator, fidelity: str = "closed_f
         raise SpecError(
             unknown_name(f"fidelity of family {accelerator.family}", fidelity, offered),
             where="fidelity",
+        )
+    searching = np.flatnonzero(workload.columns["search_blocks"])
+    if len(searching) and accelerator.family not in _SEARCHING:
+        raise SpecError(
+            f"family {accelerator.family} has no cost for the search of a block-sparse mask",
+            where=str(workload.columns["op"][searching[0]]),
+            expected="a family of " + ", ".join(sorted(_SEARCHING)),
         )
     return offered[fidelity](workload, accelerator).verify(workload)

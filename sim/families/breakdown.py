@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Breakdown", "weight_and_kv_bytes"]
 
 _LARGEST_EXACT = 2.0**62
+_LARGEST_COUNTS = ("memory_bytes",)  # of totals that do not add up over steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Breakdown:
     Attributes:
         unit: what the rungs count: cycles (integers) or seconds (floats).
         rungs: cause -> time spent for it. An op's time is defined as their sum.
-        bound: what an op waits for: "compute", "memory", "" if it takes no time.
+        bound: what an op waits for: "compute", "memory", "network", "" if it takes no time.
         columns: operations, weight_bytes, activation_bytes, kv_bytes, <part>_pj, ...
         totals: figures of the whole step that are no sum over ops, such as memory_bytes.
         clock_hz: cycles a second, where the unit is cycles.
@@ -51,6 +52,40 @@ class Breakdown:
         """Time of every op in seconds."""
         return self.time / self.clock_hz if self.clock_hz else self.time
 
+    @classmethod
+    def join(cls, parts: Sequence[Breakdown]) -> Breakdown:
+        """Put steps that run one after the other together; memory is that of the largest."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def joined(tables: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+            names = dict.fromkeys(name for table in tables for name in table)
+            absent = [np.zeros(len(part.bound)) for part in parts]
+            return {
+                name: np.concatenate(
+                    [table.get(name, zero) for table, zero in zip(tables, absent, strict=True)]
+                )
+                for name in names
+            }
+
+        rungs, columns = joined([p.rungs for p in parts]), joined([p.columns for p in parts])
+        if parts[0].unit == "cycles":
+            rungs = {name: values.astype(np.int64) for name, values in rungs.items()}
+        totals: dict[str, float] = {}
+        for part in parts:
+            for name, value in part.totals.items():
+                before = totals.get(name, 0.0)
+                totals[name] = max(before, value) if name in _LARGEST_COUNTS else before + value
+        return cls(
+            unit=parts[0].unit,
+            rungs=rungs,
+            bound=np.concatenate([part.bound for part in parts]),
+            columns=columns,
+            totals=totals,
+            clock_hz=parts[0].clock_hz,
+            roofs=tuple(dict.fromkeys(roof for part in parts for roof in part.roofs)),
+        )
+
     def verify(self, workload: Workload) -> Breakdown:
         """Refuse figures that are not finite, negative, or beyond exact integers; return self."""
         for name, values in {**self.rungs, **self.columns}.items():
@@ -69,5 +104,5 @@ def weight_and_kv_bytes(workload: Workload) -> float:
     """Give the memory a step occupies: every stored weight, and the KV cache of its context."""
     c = workload.columns
     weights = c["count"] * c["parameters"] * c["weight_bits"] / 8
-    cached = float(workload.batch) * c["keys"] * 2 * c["kv_heads"] * c["head_dim"]
+    cached = float(workload.batch) * c["cached"] * 2 * c["kv_heads"] * c["head_dim"]
     return float((weights + c["count"] * cached * c["kv_bits"] / 8).sum())

@@ -65,12 +65,14 @@ class Matmuls:
             group_size: weights that share a scale, where the workload gives bits alone.
         """
         c = workload.columns
-        linear = np.flatnonzero(np.isin(c["kind"], ("linear", "experts")))
+        is_linear = np.isin(c["kind"], ("linear", "experts"))
+        linear = np.flatnonzero(is_linear & (c["tokens"] > 0))  # experts may be unvisited
         attention = np.flatnonzero(c["kind"] == "attention")
         parts = [
             _linears(workload, linear, by_sequence, group_size),
             _attention(workload, attention, group_size, keys_out=True),
             _attention(workload, attention, group_size, keys_out=False),
+            _search(workload, attention, group_size),
         ]
         order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
         names = [field.name for field in dataclasses.fields(cls)]
@@ -121,7 +123,8 @@ def _linears(
     sequences = workload.batch if by_sequence and workload.phase == "prefill" else 1
     # Expected figures of a mixture of experts are rounded up: hardware runs whole experts.
     together = float(workload.batch // sequences * workload.query)
-    tokens = np.minimum(np.where(experts, np.ceil(c["tokens"]), together), _LARGEST_COUNT)
+    padded = np.ceil(together / c["rows_multiple"]) * c["rows_multiple"]
+    tokens = np.minimum(np.where(experts, np.ceil(c["tokens"]), padded), _LARGEST_COUNT)
     batch = np.where(experts, np.ceil(c["experts_touched"]), sequences)
     bits = c["weight_bits"].astype(np.float64)
     return {
@@ -145,6 +148,9 @@ def _attention(
     """Scores (head_dim -> keys) or their product with the values (keys -> head_dim)."""
     c = {name: column[row] for name, column in workload.columns.items()}
     head_dim, keys = c["head_dim"].astype(np.int64), c["keys"].astype(np.int64)
+    # An array computes all keys that are read; behind a mask of sinks or blocks, only those seen.
+    masked = (c["sinks"] > 0) | (c["kept"] > 0)
+    keys = np.where(masked, -(-c["pairs"] // workload.query), keys).astype(np.int64)
     bits = c["kv_bits"].astype(np.float64)
     return {
         "row": row,
@@ -158,6 +164,24 @@ def _attention(
         "activation_bits": c["activation_bits"].astype(np.float64),
         "own_weights": np.ones(len(row), dtype=bool),
         "is_linear": np.zeros(len(row), dtype=bool),
+    }
+
+
+def _search(workload: Workload, row: Integers, group_size: int) -> dict[str, NDArray[Any]]:
+    """Scores of the blocks of keys among which a mask is chosen.
+
+    One multiplication a halving: two blocks for each that will be kept, gathered together.
+    """
+    row = row[workload.columns["search_blocks"][row] > 0]
+    c = {name: column[row] for name, column in workload.columns.items()}
+    scores = _attention(workload, row, group_size, keys_out=True)
+    group = c["heads"] // np.maximum(c["kv_heads"], 1)
+    gathered = 2 * c["kept"].astype(np.int64)
+    halvings = -(-c["search_blocks"] * c["key_block"] // gathered)
+    return scores | {
+        "outputs": gathered,
+        "tokens": (group * c["query_block"]).astype(np.int64),
+        "batch": (workload.batch * c["kv_heads"] * halvings).astype(np.int64),
     }
 
 

@@ -301,6 +301,8 @@ def _breakdown(
         rungs["wait"] = _share(share) * max(seconds - _total(rungs), 0.0)
     time = np.sum(list(rungs.values()), axis=0)
     bound = np.where(rungs.get("memory_stall", _zeros(workload)) > 0, "memory", "compute")
+    travels = rungs["network"] > time / 2
+    bound = np.where(travels, "network", bound)
     power = _power_w(machine)
     if power is not None:
         columns["board_pj"] = time * power / n * 1e12
@@ -323,7 +325,7 @@ def _totals(workload: Workload, machine: Offload, step: _Step, seconds: float) -
     rows = _attention_rows(workload)
     values = (2 * c["count"] * c["kv_heads"] * c["head_dim"] * c["kv_bits"] / 8)[rows]
     memory_bytes = weight_and_kv_bytes(workload)
-    cached = float((workload.batch * values * c["keys"][rows]).sum())
+    cached = float((workload.batch * values * c["cached"][rows]).sum())
     busy = step.non_attention_s + step.attention_s
     tokens_per_s = n * workload.batch / seconds
     totals = {

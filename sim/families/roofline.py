@@ -97,10 +97,11 @@ def rungs(parts: Parts, design: Design) -> dict[str, Floats]:
     )
     reduces = (parts.reduced_bytes > 0)[:, None]
     count = parts.count[:, None]
+    does_something = (parts.operations + parts.bytes > 0)[:, None]  # experts may be unvisited
     return {
         "compute": compute * count,
         "memory_stall": np.maximum(memory - compute, 0.0) * count,
-        "launch": design.kernel_launch_s * count,
+        "launch": design.kernel_launch_s * count * does_something,
         "all_reduce": np.where(reduces, reduced, 0.0) * count,
     }
 

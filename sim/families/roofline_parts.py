@@ -75,7 +75,10 @@ class Parts:
 
     def where(self, is_attention: bool) -> Self:
         """Keep only the kernels of attention, or only the others."""
-        chosen = self.is_attention == is_attention
+        return self.at(self.is_attention == is_attention)
+
+    def at(self, chosen: NDArray[np.bool_]) -> Self:
+        """Keep only the chosen kernels."""
         names = [field.name for field in dataclasses.fields(self)]
         return type(self)(**{name: getattr(self, name)[chosen] for name in names})
 
@@ -250,6 +253,7 @@ def _attention(c: _Columns, machine: Roofline, scores: str) -> list[Parts]:
     pairs = c.pairs if scores == "causal" else c.query * c.keys
     score_count = c.batch * c.heads * pairs
     products = 2 * score_count * c.head_dim
+    softmax = _softmax_operations(c) * score_count
     act = c.activation_bytes
     values = c.batch * c.heads * c.query * c.head_dim * act  # of Q, and of the output
     kv = c.batch * c.kv_heads * c.keys * c.head_dim * c.kv_bytes  # of K, and of V
@@ -259,22 +263,46 @@ def _attention(c: _Columns, machine: Roofline, scores: str) -> list[Parts]:
         # The query heads of a KV head share a block, so K and V stream once for all of them.
         queries = c.query * c.heads // np.maximum(c.kv_heads, 1)
         blocks = _query_blocks(c, machine, queries)
-        operations = 2 * products + SOFTMAX_OPERATIONS * score_count
         return [
             c.parts(
-                operations,
+                2 * products + softmax,
                 input_bytes=values,
                 output_bytes=values,
                 kv_bytes=2 * kv * blocks,
                 **common,
-            )
+            ),
+            *_search(c),
         ]
     s = score_count * act
     return [
         c.parts(products, input_bytes=values, output_bytes=s, kv_bytes=kv, **common),
-        c.parts(SOFTMAX_OPERATIONS * score_count, input_bytes=s, output_bytes=s, **common),
+        c.parts(softmax, input_bytes=s, output_bytes=s, **common),
         c.parts(products, input_bytes=s, output_bytes=values, kv_bytes=kv, **common),
+        *_search(c),
     ]
+
+
+def _softmax_operations(c: _Columns) -> Any:
+    """A score's; one constant for all needs no maximum, but rows that do not fit take both."""
+    first = SOFTMAX_OPERATIONS - 1.0  # no maximum
+    both = (first + SOFTMAX_OPERATIONS * c.recompute) / (1 + c.recompute)
+    return np.where(c.unified_max > 0, both, SOFTMAX_OPERATIONS)
+
+
+def _search(c: _Columns) -> list[Parts]:
+    """Scores of the blocks among which a mask is chosen, where there is such a mask."""
+    if not c.search_blocks.any():
+        return []
+    queries = c.batch * c.heads * c.query_block * c.head_dim
+    keys = c.batch * c.kv_heads * c.key_block * c.head_dim * c.search_blocks
+    search = c.parts(
+        2 * queries * c.key_block * c.search_blocks,
+        input_bytes=queries * c.activation_bytes,
+        kv_bytes=keys * c.kv_bytes,
+        is_attention=True,
+        is_split=True,
+    )
+    return [search.at(c.search_blocks > 0)]
 
 
 def _embedding(workload: Workload, kind: str) -> Parts:

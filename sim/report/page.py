@@ -20,6 +20,7 @@ import numpy as np
 from plait import __version__
 from plait.files import write_atomically
 from plait.sim.report import plot
+from plait.sim.report.table import changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,8 @@ def _subtitle(reports: Sequence[Report]) -> str:
     runs = dict.fromkeys(
         f"{report.phase}, context {report.context}, batch {report.batch}" for report in reports
     )
-    return "; ".join(runs)
+    said = dict.fromkeys(line for report in reports for line in changes(report))
+    return "; ".join([*runs, *said])
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +36,12 @@ class Report:
     Attributes:
         model, accelerator, phase, context, batch, fidelity: what was run.
         table: a row an op, everything times its repeat count: op, kind, count, cycles (clocked
-            machines), seconds, bound ("compute", "memory" or ""), the rungs, operations, bytes by
-            use and together, energy by part in pJ.
+            machines), seconds, bound ("compute", "memory", "network" or ""), the rungs, operations,
+            bytes by use and together, energy by part in pJ.
         totals: the same for the whole step, as in the JSON.
         rungs: names of the columns that add up to an op's time (cycles if clocked, else seconds).
         roofs: what the machine could reach at best with the formats of this run.
+        rewrites: how the model was changed: rewrite, changes_outputs, effect.
     """
 
     model: str
@@ -51,6 +54,7 @@ class Report:
     totals: dict[str, Any]
     rungs: tuple[str, ...]
     roofs: tuple[Roof, ...] = ()
+    rewrites: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def of(
@@ -70,6 +74,12 @@ class Report:
             rungs=tuple(breakdown.rungs),
             roofs=tuple(Roof(*roof) for roof in breakdown.roofs),
         )
+
+    def with_rewrites(self, rewrites: Sequence[dict[str, Any]], context: int) -> Report:
+        """Give the same, saying how the model was changed; ``context`` is what was asked for."""
+        if not rewrites:
+            return self
+        return dataclasses.replace(self, rewrites=tuple(rewrites), context=context)
 
     @property
     def cycles(self) -> int | None:
@@ -105,6 +115,7 @@ class Report:
         rows = self.table.to_dict("records")
         return {
             **{name: getattr(self, name) for name in names},
+            **({"rewrites": list(self.rewrites)} if self.rewrites else {}),
             "totals": self.totals,
             "rows": rows,
         }

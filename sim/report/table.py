@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from plait.sim.report.report import Report
 
-__all__ = ["as_html", "as_text"]
+__all__ = ["as_html", "as_text", "changes"]
 
 _PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "u", 1e-9: "n"}
 _WIDTH = 80  # columns every terminal has
@@ -45,7 +45,7 @@ def as_text(report: Report, width: int = _WIDTH) -> str:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, highlight=False).print(table)
     lines = (line.rstrip() for line in out.getvalue().splitlines())
-    return "\n".join([_title(report), _summary(report), "", *lines])
+    return "\n".join([_title(report), _summary(report), *changes(report), "", *lines])
 
 
 def as_html(report: Report) -> str:
@@ -56,8 +56,18 @@ def as_html(report: Report) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in zip(*(column.cells for column in columns), strict=True)
     )
-    caption = html.escape(f"{_title(report)}: {_summary(report)}")
+    said = "; ".join([f"{_title(report)}: {_summary(report)}", *changes(report)])
+    caption = html.escape(said)
     return f"<table><caption>{caption}</caption><tr>{head}</tr>{rows}</table>"
+
+
+def changes(report: Report) -> list[str]:
+    """Say how the model was changed, a line a rewrite."""
+    outputs = {True: "outputs change", False: "outputs stay"}
+    return [
+        f"{change['rewrite']}: {outputs[change['changes_outputs']]}: {change['effect']}"
+        for change in report.rewrites
+    ]
 
 
 def _title(report: Report) -> str:
