@@ -27,9 +27,12 @@ if TYPE_CHECKING:
         load_accelerator,
         load_model,
         load_module,
+        pareto,
         perplexity,
         quantize,
+        search,
         simulate,
+        sweep,
     )
 
 __all__ = [
@@ -43,9 +46,12 @@ __all__ = [
     "load_accelerator",
     "load_model",
     "load_module",
+    "pareto",
     "perplexity",
     "quantize",
+    "search",
     "simulate",
+    "sweep",
 ]
 
 

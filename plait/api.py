@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plait.hwgen.bit_serial.area import Part
     from plait.hwgen.generate import Manifest
     from plait.models.graph.graph import Graph
+    from plait.models.graph.rewrites.base import Rewrite
     from plait.models.graph.workload import Workload
     from plait.models.quantize.tensor import QuantizedTensor
     from plait.sim.report.report import Report
@@ -33,9 +34,12 @@ __all__ = [
     "load_accelerator",
     "load_model",
     "load_module",
+    "pareto",
     "perplexity",
     "quantize",
+    "search",
     "simulate",
+    "sweep",
 ]
 
 
@@ -169,6 +173,7 @@ def simulate(
     batch: int = 1,
     fidelity: str = "closed_form",
     formats: str | Mapping[str, Any] | None = None,
+    rewrites: str | Rewrite | Iterable[str | Rewrite] | None = None,
 ) -> Report:
     """Simulate one step of a model on a machine.
 
@@ -180,6 +185,8 @@ def simulate(
         batch: sequences.
         fidelity: ``published`` (exactly as the paper's own simulator) or ``closed_form``.
         formats: ``{"weight": "int4", "kv": 8}``, one such mapping an op pattern, or "w4a16kv16".
+        rewrites: changes of the model such as ``"lm-infinite:sinks=10,window=4096"``, in their
+            order; the report says which change its outputs.
 
     >>> report = simulate("llama-2-7b", "bitmod-lossy", fidelity="published")
     >>> report.cycles
@@ -195,6 +202,7 @@ def simulate(
         batch=batch,
         fidelity=fidelity,
         formats=formats,
+        rewrites=rewrites,
     )
 
 
@@ -283,6 +291,69 @@ def area(machine: str | Path | Accelerator, **options: Any) -> list[Part]:
     from plait.hwgen.generate import design_of
 
     return part(design_of(load_accelerator(machine), **options))
+
+
+def sweep(
+    space: str | Path | Mapping[str, Any],
+    graph: Graph | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Cost every design of a space: a row a design, a column a varied key, then what it costs.
+
+    Args:
+        space: a YAML file, or the same as a mapping.
+        graph: a Graph in place of the key ``model``.
+        out: a parquet file; a run that was killed goes on there.
+        options: ``executor`` ("threads", "processes", "dask"), ``workers``, ``address``,
+            ``overwrite`` and ``progress``, see `plait.sim.sweep.run.sweep`.
+    """
+    from plait.accuracy import accuracy_columns
+    from plait.sim.sweep.run import sweep as part
+    from plait.sim.sweep.space import load_space
+
+    described = load_space(space, graph)
+    return part(described, out=out, extra=accuracy_columns(described), **options)
+
+
+def pareto(
+    source: str | Path | pd.DataFrame,
+    minimise: Sequence[str] = ("seconds", "area_mm2"),
+    maximise: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Keep the designs that no other one beats in every objective.
+
+    Args:
+        source: a sweep's frame, or its file.
+        minimise: columns of which less is better.
+        maximise: columns of which more is better.
+    """
+    import pandas as pd
+
+    from plait.sim.sweep.pareto import front
+    from plait.sim.sweep.store import read_sweep
+
+    frame = source if isinstance(source, pd.DataFrame) else read_sweep(source)
+    return front(frame, minimise, maximise)
+
+
+def search(
+    space: str | Path | Mapping[str, Any], graph: Graph | None = None, **options: Any
+) -> pd.DataFrame:
+    """Look for a space's front by NSGA-II, where it is too large to cost every design.
+
+    Args:
+        space: a YAML file, or the same as a mapping.
+        graph: a Graph in place of the key ``model``.
+        options: ``minimise``, ``maximise``, ``trials``, ``seed`` and ``progress``, see
+            `plait.sim.sweep.genetic.search`.
+    """
+    from plait.accuracy import accuracy_columns
+    from plait.sim.sweep.genetic import search as part
+    from plait.sim.sweep.space import load_space
+
+    described = load_space(space, graph)
+    return part(described, extra=accuracy_columns(described), **options)
 
 
 def agreement(family: str | None = None) -> pd.DataFrame:

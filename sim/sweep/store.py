@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Store", "is_result_of"]
+__all__ = ["Store", "is_result_of", "read_sweep"]
 
 _MARK = b"plait_space"
 
@@ -148,3 +148,21 @@ def is_result_of(path: Path, fingerprint: str) -> bool:
         "is there already, and not the result of this space", where=str(path),
         hint="--overwrite replaces it",
     )  # fmt: skip
+
+
+def read_sweep(path: str | Path) -> pd.DataFrame:
+    """Read what a sweep wrote.
+
+    Raises:
+        PlaitError: the file is not there, or is not parquet.
+    """
+    import pandas as pd
+
+    if not Path(path).is_file():
+        raise PlaitError("no such file", where=str(path))
+    try:
+        return pd.read_parquet(path)
+    except OSError as error:
+        raise PlaitError(f"cannot be read: {reason(error)}", where=str(path)) from None
+    except ValueError:  # pyarrow.ArrowInvalid
+        raise PlaitError("not a parquet file that a sweep wrote", where=str(path)) from None

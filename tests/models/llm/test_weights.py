@@ -10,7 +10,7 @@ import torch
 
 from plait.errors import FormatError, SpecError, ToolError
 from plait.models.llm import load_module, load_shape
-from plait.models.llm.weights import _smollm2_path
+from plait.models.llm.weights import smollm2_path
 
 # Two spaces before a digit are one token here (digits are split off first, as SmolLM2's own
 # tokenizer states) and two in transformers' conversion from GGUF, so the text has none.
@@ -48,7 +48,7 @@ def test_smollm2_equals_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    path = _smollm2_path()
+    path = smollm2_path()
     module = load_module("smollm2-135m")
     theirs = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     for text in (CHATTY, "Once upon a time, in 1906, a \t(young) man's trousers cost $12.50!"):
