@@ -34,9 +34,11 @@ __all__ = [
     "load_accelerator",
     "load_model",
     "load_module",
+    "long_context",
     "pareto",
     "perplexity",
     "quantize",
+    "rewrite",
     "search",
     "simulate",
     "sweep",
@@ -130,6 +132,49 @@ def perplexity(
     from plait.models.quantize import metrics
 
     return metrics.perplexity(module, text, window, windows, progress=progress)
+
+
+@overload
+def rewrite(
+    source: torch.nn.Module, rewrites: str | Rewrite | Iterable[str | Rewrite]
+) -> torch.nn.Module: ...
+@overload
+def rewrite(source: Graph, rewrites: str | Rewrite | Iterable[str | Rewrite]) -> Graph: ...
+def rewrite(
+    source: torch.nn.Module | Graph, rewrites: str | Rewrite | Iterable[str | Rewrite]
+) -> torch.nn.Module | Graph:
+    """Change what a model computes: attention variants, rounded KV, small feed-forward parts.
+
+    Args:
+        source: a module from `load_module`, which gets the values (weights are shared); or a
+            Graph, which gets the costs.
+        rewrites: such as ``"lm-infinite:sinks=4,window=256"``, see ``plait rewrites``.
+    """
+    from plait.models.graph.graph import Graph as GraphType
+    from plait.models.graph.rewrites.registry import change_graph
+
+    if isinstance(source, GraphType):
+        return change_graph(source, rewrites)
+    from plait.models.attention.apply import rewrite_module
+
+    return rewrite_module(source, rewrites)
+
+
+def long_context(
+    module: torch.nn.Module, text: str, contexts: Iterable[int] = (256, 512, 1024), **options: Any
+) -> pd.DataFrame:
+    """Measure perplexity of the same tokens after more and more context, and a needle test.
+
+    Args:
+        module: from `load_module` or `rewrite`.
+        text: plain text.
+        contexts: tokens before the predicted ones; a row each.
+        options: ``continuation``, ``windows``, ``needles`` and ``progress``, see
+            `plait.models.attention.evaluate.long_context`.
+    """
+    from plait.models.attention.evaluate import long_context as part
+
+    return part(module, text, tuple(contexts), **options)
 
 
 def export(

@@ -37,6 +37,13 @@ def simulate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the machine; repeatable."),
     ] = None,
+    rewrite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:KEY=VALUE,...",
+            help="Change the model, see `plait rewrites`; repeatable.",
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table of ops as CSV.")
     ] = None,
@@ -58,6 +65,7 @@ def simulate(
             batch=batch,
             fidelity=fidelity,
             formats=parse_formats(formats),
+            rewrites=rewrite,
         )
         if csv:
             report.to_csv(csv)

@@ -9,9 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from plait.errors import SpecError, unknown_name
+from plait.models.graph.graph import Graph
 from plait.models.graph.rewrites.base import Rewrite, Step
 
-__all__ = ["apply", "describe", "parse", "parse_all", "rewrite_class", "rewrite_names"]
+__all__ = [
+    "apply",
+    "change_graph",
+    "describe",
+    "parse",
+    "parse_all",
+    "rewrite_class",
+    "rewrite_names",
+]
 
 # name -> module and class; a new rewrite adds its line here
 _REWRITES = {
@@ -115,6 +124,19 @@ def apply(rewrites: Iterable[Rewrite], step: Step) -> tuple[Step, ...]:
     for one in rewrites:
         steps = tuple(made for before in steps for made in one.steps(before))
     return steps
+
+
+def change_graph(graph: Graph, rewrites: str | Rewrite | Iterable[str | Rewrite]) -> Graph:
+    """Change a graph; a rewrite that makes several runs of one has no single graph."""
+    for one in parse_all(rewrites):
+        if type(one).steps is not Rewrite.steps:
+            raise SpecError(
+                "changes the steps of a run, not the graph",
+                where=f"rewrite {one.name}",
+                expected="plait.simulate(..., rewrites=...)",
+            )
+        graph = one.change(graph).verify()
+    return graph
 
 
 def _value(kind: str, text: str, where: str) -> object:
