@@ -6,6 +6,7 @@
 #   make test-long  what takes minutes and repeats in kind: perplexity in every format
 #   make check      lint, types, import contracts, figures of the README
 #   make readme     write the measured figures of the README afresh
+#   make notebooks  run the notebooks and keep what they show
 #   make size       lines of code, a row a package
 # Needs Python 3.11 or newer, g++, make and perl. Another Python: make demo PYTHON=python3.12
 
@@ -19,7 +20,7 @@ JOBS   ?= 2
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --only-binary :all:
 
-.PHONY: demo test test-rtl test-mutations test-long check readme size clean
+.PHONY: demo test test-rtl test-mutations test-long check readme notebooks size clean
 
 demo: $(STAMP)
 	$(BIN)/plait demo --output $(PAGE)
@@ -45,6 +46,9 @@ check: $(STAMP)
 
 readme: $(STAMP)
 	$(BIN)/plait agreement --write README.md
+
+notebooks: $(STAMP)
+	$(BIN)/python tests/notebooks/execute.py
 
 size:
 	@$(PYTHON) tests/structure/size.py
