@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         quantize,
         rewrite,
         search,
+        serve,
         simulate,
         sweep,
     )
@@ -54,6 +55,7 @@ __all__ = [
     "quantize",
     "rewrite",
     "search",
+    "serve",
     "simulate",
     "sweep",
 ]

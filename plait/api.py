@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
     from plait.models.quantize.tensor import QuantizedTensor
     from plait.sim.report.report import Report
+    from plait.sim.serving.metrics import Outcome
     from plait.sim.spec.base import Accelerator
 
 Progress = Callable[[int, int], None]
@@ -40,6 +41,7 @@ __all__ = [
     "quantize",
     "rewrite",
     "search",
+    "serve",
     "simulate",
     "sweep",
 ]
@@ -399,6 +401,25 @@ def search(
 
     described = load_space(space, graph)
     return part(described, extra=accuracy_columns(described), **options)
+
+
+def serve(
+    trace: str | Path | pd.DataFrame | Mapping[str, Any],
+    cluster: str | Path | Mapping[str, Any],
+    **options: Any,
+) -> Outcome:
+    """Serve requests on a cluster: what its users see, and what it costs.
+
+    Args:
+        trace: a CSV file with arrival_s, context and generated (in any order, gzipped or not), a
+            DataFrame of the same, or the description of requests to generate.
+        cluster: a YAML file or a mapping: model, policy, devices, network, limits, failures.
+        options: ``rate_scale``, ``out`` (a folder to go on from after a kill) and ``progress``, see
+            `plait.sim.serving.run.serve`.
+    """
+    from plait.sim.serving.run import serve as part
+
+    return part(trace, cluster, **options)
 
 
 def agreement(family: str | None = None) -> pd.DataFrame:
