@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plait.errors import PlaitError, SpecError, unknown_name
+from plait.files import reason
 from plait.hwgen import native
 from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
 from plait.hwgen.bit_serial.parameters import geometry
@@ -37,7 +38,15 @@ from plait.sim.spec.base import Phase
 if TYPE_CHECKING:
     from plait.models.llm.decoder import Decoder
 
-__all__ = ["LAYER_FORMATS", "Cosimulation", "cosimulate", "cosimulate_layer", "run_program"]
+__all__ = [
+    "LAYER_FORMATS",
+    "Cosimulation",
+    "cosimulate",
+    "cosimulate_layer",
+    "machine_of",
+    "predicted_cycles",
+    "run_program",
+]
 
 LAYER_FORMATS = ("bitmod3", "bitmod4", "int6", "int8")
 _DEFAULT_FORMAT = "bitmod4"
@@ -200,16 +209,7 @@ def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed:
     Args:
         stall, seed: which decide the pattern of stalls that the harness follows, too.
     """
-    parameters = design.parameters
-    simulated = Machine(
-        rows=parameters["Rows"],
-        columns=parameters["Columns"],
-        lanes=parameters["Lanes"],
-        scale_bits=parameters["ScaleBits"],
-        port_bits=parameters["PortBits"],
-        weight_buffer_steps=parameters["WeightBufferSteps"],
-        scale_buffer_groups=parameters["ScaleBufferGroups"],
-    )
+    simulated = machine_of(design)
     matmuls = [
         matmul_counts(
             simulated,
@@ -228,6 +228,20 @@ def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed:
     return int(schedule(simulated, matmuls, memory).sum())
 
 
+def machine_of(design: Design) -> Machine:
+    """A design's parameters as the recurrence wants them."""
+    parameters = design.parameters
+    return Machine(
+        rows=parameters["Rows"],
+        columns=parameters["Columns"],
+        lanes=parameters["Lanes"],
+        scale_bits=parameters["ScaleBits"],
+        port_bits=parameters["PortBits"],
+        weight_buffer_steps=parameters["WeightBufferSteps"],
+        scale_buffer_groups=parameters["ScaleBufferGroups"],
+    )
+
+
 def run_program(
     design: Design,
     program: Program,
@@ -238,6 +252,8 @@ def run_program(
     trace: str | Path | None = None,
 ) -> native.Run:
     """Run an assembled program on a design's simulator; the machine's own error flags raise."""
+    if trace is not None:
+        _refuse_unwritable(Path(trace))  # now, not after minutes of building
     simulator = native.build(design, trace=trace is not None)
     run = native.run(
         simulator,
@@ -255,6 +271,13 @@ def run_program(
     if raised:
         raise PlaitError(f"the machine raised {raised[0]}", where=design.machine)
     return run
+
+
+def _refuse_unwritable(path: Path) -> None:
+    try:
+        path.open("wb").close()
+    except OSError as error:
+        raise PlaitError(f"cannot be written: {reason(error)}", where=str(path)) from None
 
 
 def _quantised(

