@@ -105,7 +105,7 @@ def feed_forward(graph: Graph) -> tuple[Op, ...]:
                 found[op.path] = op
         elif op.kind in ("experts", "topk"):
             raise SpecError("the model is a mixture of experts already", where=graph.name)
-    if not found:
+    if not any(op.kind == "activation" for op in found.values()):
         raise SpecError("has no feed-forward part to rewrite", where=graph.name)
     return tuple(found.values())
 
