@@ -101,6 +101,11 @@ def read_document(document: dict[str, Any], name: str) -> Program:
     return assemble(name, calls, given, outputs)
 
 
+_ZIP_ERRORS = (  # what zipfile raises for damaged headers, names, sizes and contents
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     expected = "a .pt2 file of torch.export.save"
     try:
@@ -121,7 +126,7 @@ def _read_json(path: Path) -> dict[str, Any]:
                 text = member.read(_LARGEST_JSON + 1)
     except OSError as error:
         raise GraphError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _ZIP_ERRORS as error:
         raise GraphError(
             f"not a whole zip file: {error}", where=str(path), expected=expected
         ) from None

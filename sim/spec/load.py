@@ -50,10 +50,17 @@ def load_accelerator(source: str | Path | Accelerator) -> Accelerator:
         return _preset(source)
     path = Path(source)
     looks_like_a_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
-    if not looks_like_a_file and not path.is_file():
+    if not looks_like_a_file and not _is_file(path):
         what = unknown_name("machine", str(source), accelerator_names())
         raise SpecError(what, hint="or give the path of a .yaml file")
     return _accelerator(read_yaml(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or with an embedded null character
+        return False
 
 
 def parse_accelerator(text: str, source: str = "<text>") -> Accelerator:
