@@ -230,7 +230,8 @@ def simulate(
         phase: ``decode`` (one token a sequence) or ``prefill`` (the whole prompt).
         context: tokens attended to, the new one included; in prefill the prompt's length.
         batch: sequences.
-        fidelity: ``published`` (exactly as the paper's own simulator) or ``closed_form``.
+        fidelity: ``published`` (exactly as the paper's own simulator), ``closed_form`` or, where a
+            family has events, ``timeline``.
         formats: ``{"weight": "int4", "kv": 8}``, one such mapping an op pattern, or "w4a16kv16".
         rewrites: changes of the model such as ``"lm-infinite:sinks=10,window=4096"``, in their
             order; the report says which change its outputs.

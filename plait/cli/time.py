@@ -27,7 +27,7 @@ def simulate(
     ] = 256,
     batch: Annotated[int, typer.Option(metavar="N", help="Sequences.")] = 1,
     fidelity: Annotated[
-        str, typer.Option(metavar="F", help="published or closed_form.")
+        str, typer.Option(metavar="F", help="published, closed_form or timeline.")
     ] = "closed_form",
     formats: Annotated[
         str | None,
