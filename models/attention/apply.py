@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +63,9 @@ def rewrite_module(
         names = ", ".join(change.name for change in attention)
         raise SpecError("only one way to attend at a time", where="rewrites", got=names)
     if attention:
+        frequencies = getattr(shared, "rope_frequencies", None)
         for layer in shared.layers:
-            layer.self_attn = VariantAttention(
-                layer.self_attn, attention, getattr(shared, "rope_frequencies", None)
-            )
+            layer.self_attn = VariantAttention(_plain(layer), attention, frequencies)
     whole: nn.Module = shared
     for change in changes:
         if isinstance(change, DuoLLM):
@@ -265,9 +264,9 @@ def _shrink(module: Decoder, change: DuoLLM) -> None:
         if letter == "x":
             layer.mlp = _Skipped()
             if change.skip == "layer":
-                layer.self_attn = _SkippedAttention(layer.self_attn)
+                layer.self_attn = _SkippedAttention(cast(nn.Module, layer.self_attn))
         elif letter == "s":
-            layer.mlp = _strongest(layer.mlp, change.small)
+            layer.mlp = _strongest(cast(nn.Module, layer.mlp), change.small)
 
 
 def _strongest(mlp: nn.Module, width: int) -> nn.Module:
@@ -288,6 +287,16 @@ def _strongest(mlp: nn.Module, width: int) -> nn.Module:
         linear.weight = nn.Parameter(weight, requires_grad=False)
         setattr(small, name, linear)
     return small
+
+
+def _plain(layer: nn.Module) -> Attention:
+    """The layer's own attention; a rewritten module is not rewritten again."""
+    found = layer.self_attn
+    if not isinstance(found, Attention):
+        raise SpecError(
+            "is rewritten already", where="rewrites", expected="all rewrites in one list"
+        )
+    return found
 
 
 def _sizes(change: HiP) -> dict[str, int]:

@@ -170,7 +170,7 @@ def _starts(total: int, longest: int, continuation: int, windows: int) -> list[i
 def _check(
     module: nn.Module, contexts: Sequence[int], continuation: int, windows: int, needles: int
 ) -> None:
-    longest = module.shape.max_positions  # type: ignore[union-attr]
+    longest = int(getattr(module, "shape").max_positions)  # noqa: B009 - a Module has any name
     ranges = [("continuation", continuation, 2), ("windows", windows, 1), ("needles", needles, 0)]
     for key, value, least in [*ranges, *(("context", context, 1) for context in contexts)]:
         if value < least:
