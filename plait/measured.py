@@ -181,6 +181,13 @@ def _systolic() -> Iterator[Error]:
     yield Error(what, "figures of SCALE-Sim v3", len(differences), max(differences))
 
 
+def _offload() -> Iterator[Error]:
+    """Lamina: its formula, the pipeline of batches, its claims."""
+    from plait.measured_offload import measure
+
+    yield from measure()
+
+
 def speedups(announce: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
     """Recompute the speedups of bitmod-lossy in the BitMoD paper: a row a model and phase.
 
@@ -278,6 +285,7 @@ def _relative(got: float, wanted: float) -> float:
 
 _MEASURED: dict[str, tuple[Callable[[], Iterator[Error]], ...]] = {
     "bit_serial": (_bit_serial_published, _speedups, _bit_serial_gates),
+    "offload": (_offload,),
     "roofline": (_roofline_published, _roofline_closed_form),
     "systolic": (_systolic,),
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,14 +140,24 @@ def _timeline(workload: Workload, machine: Offload) -> Breakdown:
 
 
 def _by_formula(batches: int, layers: int, model: float, attention: float, rest: float) -> float:
-    """Seconds of a step with ``batches`` in flight; ``rest`` is network time not hidden."""
-    return layers * float(rotation.cycle(batches, model, attention, rest))
+    """Seconds of a step with ``batches`` in flight; ``rest`` is network time not hidden.
+
+    Exact fractions here and among the events: then both agree to the last bit.
+    """
+    times = (Fraction(time) for time in (model, attention, rest))
+    return float(layers * rotation.cycle(batches, *times))
 
 
 def _by_events(batches: int, layers: int, model: float, attention: float, rest: float) -> float:
-    network, early = max(rest, 0.0), max(-rest, 0.0)
+    network, early = max(Fraction(rest), Fraction(0)), max(-Fraction(rest), Fraction(0))
     played = rotation.rotate(
-        batches, model, attention, network, early=early, layers=layers, tokens=_TIMELINE_TOKENS
+        batches,
+        Fraction(model),
+        Fraction(attention),
+        network,
+        early=early,
+        layers=layers,
+        tokens=_TIMELINE_TOKENS,
     )
     return float(played.time_between_tokens)
 
