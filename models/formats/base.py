@@ -15,10 +15,11 @@ from plait.errors import FormatError
 from plait.models.formats.packing import check_codes, code_dtype, pack_codes, unpack_codes
 from plait.models.formats.terms import Terms, booth_terms, signed_binary_terms
 
-__all__ = ["Format", "Granularity", "ScaleRule"]
+__all__ = ["Decoder", "Format", "Granularity", "ScaleRule", "codebook_bits"]
 
 _MOST_SCALE_CODE_BITS = 8  # scales this narrow are integers times a step a channel
 _STEP_BITS = 16
+_TWO_FOUR_BITS = 0.9 * (2 + 16 / 48 + 64 / 768) + 0.1 * 5.25  # a tenth of the columns at 4 bit
 
 Granularity = int | Literal["channel", "tensor"]
 ScaleRule = Literal[
@@ -29,8 +30,10 @@ ScaleRule = Literal[
     "outlier_search",  # three sigma, searched by squared error (OliVe)
     "power_of_two",  # shared E8M0 exponent (MX)
     "two_level",  # E4M3 a block, FP32 a tensor (NVFP4)
-    "none",  # the values themselves: fp16, bf16
+    "none",  # the values themselves: fp16, bf16; or a codebook that holds weights
+    "row_norm",  # FP16 length of a row (AQLM)
 ]
+Decoder = Literal["table", "palette", "vector", "additive", "two_four"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,12 @@ class Format:
         zero_bits: bits of a group's zero point.
         term_form: how ``terms`` writes a value; None where no table of terms can.
         keeps_minus_zero: small negative values encode to minus zero, as IEEE casts do.
+        signed_zeros: zero points are two's complement, because they are not clamped.
+        decoder: what gives a code its meaning: ``table`` (of this format), or something that each
+            tensor brings along: a ``palette`` of values, ``vector`` and ``additive`` codebooks,
+            ``two_four`` (columns of two widths). ``table`` is then empty.
+        vector: (outputs, inputs) that one vector of a codebook covers.
+        books: entries of each codebook or palette.
         summary: one line for listings.
 
     >>> from plait.models.formats import get
@@ -75,15 +84,20 @@ class Format:
     zero_bits: int = 0
     term_form: Literal["booth", "signed_binary"] | None = None
     keeps_minus_zero: bool = False
+    signed_zeros: bool = False
+    decoder: Decoder = "table"
+    vector: tuple[int, int] = (1, 1)
+    books: tuple[int, ...] = ()
     _digest: bytes = field(init=False, repr=False)  # stands for the table in == and hash
 
     def __post_init__(self) -> None:
-        if self.table.shape != (len(self.ties_even), 1 << self.code_bits):
+        codes = 1 << self.code_bits if self.has_table else 0
+        if self.table.shape != (len(self.ties_even), codes):
             raise FormatError(
                 "a table of the wrong shape",
                 where=self.name,
                 got=self.table.shape,
-                expected=f"{(len(self.ties_even), 1 << self.code_bits)}",
+                expected=f"{(len(self.ties_even), codes)}",
             )
         self.table.setflags(write=False)
         object.__setattr__(self, "_digest", blake2b(self.table.tobytes(), digest_size=16).digest())
@@ -92,6 +106,21 @@ class Format:
     def selectors(self) -> int:
         """Rows of the table: the grids that a group (OliVe: a pair) can choose from."""
         return int(self.table.shape[0])
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the format alone says what a code means."""
+        return self.decoder == "table"
+
+    @property
+    def codes_per_vector(self) -> int:
+        """Codes stored for each vector; 1 where a code is one weight."""
+        return len(self.books) if self.decoder == "additive" else 1
+
+    def code_shape(self, outputs: int, inputs: int) -> tuple[int, int]:
+        """Shape of the array of codes of a matrix [outputs, inputs]."""
+        rows, columns = self.vector
+        return -(-outputs // rows), -(-inputs // columns) * self.codes_per_vector
 
     @property
     def is_asymmetric(self) -> bool:
@@ -106,7 +135,10 @@ class Format:
     @property
     def bits(self) -> float:
         """Bits a value with all overhead that the format itself fixes (mxfp4: 4.25)."""
-        return self.code_bits + self.block_scale_bits / (self.group_size or 1)
+        if self.decoder == "two_four":
+            return _TWO_FOUR_BITS
+        codes = self.code_bits * self.codes_per_vector / math.prod(self.vector)
+        return codes + self.block_scale_bits / (self.group_size or 1)
 
     def bits_per_weight(
         self,
@@ -128,10 +160,12 @@ class Format:
         >>> get("bitmod4").bits_per_weight(128, 4096)  # 4 + (8 + 2)/128 + 16/4096
         4.08203125
         """
+        weights = channel * outputs if outputs else math.inf
+        if not self.has_table:
+            return codebook_bits(self, channel, weights)
         bits = float(self.code_bits)
         if not self.is_scaled:
             return bits
-        weights = channel * outputs if outputs else math.inf
         if self.group_size:
             groups = -(-channel // self.group_size)
             return (
@@ -156,6 +190,7 @@ class Format:
             values: numbers already divided by their scale; any shape, NaN and infinities refused.
             selector: the row of the table.
         """
+        self._check_table()
         numbers = np.asarray(values)
         if numbers.dtype != np.float32:
             numbers = numbers.astype(np.float64)
@@ -176,6 +211,7 @@ class Format:
             codes: integers of any shape.
             selector: row of the table, one for all or an array that broadcasts against ``codes``.
         """
+        self._check_table()
         indices = np.asarray(codes)
         check_codes(indices, self.code_bits)
         rows = np.asarray(selector)
@@ -201,6 +237,14 @@ class Format:
         """Every code as signed powers of two; FormatError where the format has no such table."""
         return _terms(self)
 
+    def _check_table(self) -> None:
+        if not self.has_table:
+            raise FormatError(
+                "its codes mean nothing without the tensor that holds their codebook",
+                where=self.name,
+                expected="QuantizedTensor.dequantize()",
+            )
+
     def pack(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Codes to bytes, in the order that ``packing`` states."""
         return pack_codes(codes, self.code_bits)
@@ -208,6 +252,27 @@ class Format:
     def unpack(self, packed: NDArray[np.uint8], count: int) -> NDArray[np.unsignedinteger[Any]]:
         """``count`` codes out of bytes, flat."""
         return unpack_codes(packed, count, self.code_bits)
+
+
+def codebook_bits(fmt: Format, channel: int, weights: float) -> float:
+    """Bits a weight of a format whose tensors bring a codebook: codes, books, what goes with them.
+
+    Books, row scales and column values are FP16; a permutation is 16 bits an input.
+
+    Args:
+        channel: weights an output channel.
+        weights: of the matrix; infinity leaves out what is stored once a matrix or an input.
+    """
+    entries = sum(fmt.books) * math.prod(fmt.vector) * _STEP_BITS
+    if fmt.decoder == "two_four":
+        return _TWO_FOUR_BITS
+    if fmt.decoder == "vector":
+        outputs, length = weights / channel, fmt.vector[0]
+        rows = 1 / length if math.isinf(outputs) else -(-outputs // length) / outputs
+        words = 32 * -(-channel * fmt.code_bits // 32)  # a row of codes fills whole words
+        return words * rows / channel + entries / weights + 3 * _STEP_BITS / outputs
+    row = _STEP_BITS / channel if fmt.is_scaled else 0.0
+    return fmt.bits + entries / weights + row
 
 
 def _no_selector(fmt: Format, got: int) -> FormatError:

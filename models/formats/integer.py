@@ -50,6 +50,16 @@ def _asymmetric(bits: int) -> Format:
 
 
 FORMATS = (
+    Format(
+        name="int4-dual",
+        code_bits=4,
+        table=np.arange(16.0)[np.newaxis],
+        ties_even=(True,),
+        scale_rule="affine",
+        zero_bits=8,
+        signed_zeros=True,
+        summary="integers of 4 bits that expand to INT8: (code - zero) * integer scale (DGQ)",
+    ),
     *(_symmetric(bits) for bits in _WIDTHS),
     *(_asymmetric(bits) for bits in _WIDTHS),
     Format(

@@ -22,7 +22,7 @@ _WORDS_PER_BLOCK = 1 << 16  # keeps the 64-bit temporaries within 4 MiB
 
 def code_dtype(code_bits: int) -> type[np.unsignedinteger[Any]]:
     """The narrowest NumPy type that holds one unpacked code."""
-    return np.uint8 if code_bits <= 8 else np.uint16
+    return np.uint8 if code_bits <= 8 else np.uint16 if code_bits <= 16 else np.uint32
 
 
 def packed_bytes(count: int, code_bits: int) -> int:
@@ -56,6 +56,8 @@ def pack_codes(codes: NDArray[np.integer[Any]], code_bits: int) -> NDArray[np.ui
     check_codes(flat, code_bits)
     if code_bits in (8, 16):
         return flat.astype(f"<u{code_bits // 8}").view(np.uint8)
+    if code_bits > 8:
+        return np.packbits(_bits_of(flat, code_bits), bitorder="little")
     shifts = (np.arange(_CODES_PER_WORD) * code_bits).astype(np.uint64)
     packed = np.empty(-(-flat.size // _CODES_PER_WORD) * code_bits, dtype=np.uint8)
     step = _CODES_PER_WORD * _WORDS_PER_BLOCK
@@ -88,6 +90,9 @@ def unpack_codes(
         )
     if code_bits in (8, 16):
         return flat.view(f"<u{code_bits // 8}").astype(code_dtype(code_bits))
+    if code_bits > 8:
+        bits = np.unpackbits(flat, count=count * code_bits, bitorder="little")
+        return _codes_of(bits.reshape(count, code_bits))
     shifts = (np.arange(_CODES_PER_WORD) * code_bits).astype(np.uint64)
     mask = np.uint64((1 << code_bits) - 1)
     codes = np.empty(-(-count // _CODES_PER_WORD) * _CODES_PER_WORD, dtype=np.uint8)
@@ -103,3 +108,16 @@ def unpack_codes(
         chunk = ((words >> shifts) & mask).astype(np.uint8).reshape(-1)
         codes[first : first + chunk.size] = chunk
     return codes[:count]
+
+
+def _bits_of(codes: NDArray[Any], code_bits: int) -> NDArray[np.uint8]:
+    """[codes, code_bits], the least significant bit first: codes wider than a byte."""
+    raw = codes.astype("<u4").view(np.uint8).reshape(-1, 4)
+    return np.unpackbits(raw, axis=1, bitorder="little")[:, :code_bits]
+
+
+def _codes_of(bits: NDArray[np.uint8]) -> NDArray[np.unsignedinteger[Any]]:
+    wide = np.zeros((bits.shape[0], 32), np.uint8)
+    wide[:, : bits.shape[1]] = bits
+    codes = np.packbits(wide, axis=1, bitorder="little").view("<u4")[:, 0]
+    return codes.astype(code_dtype(bits.shape[1]))

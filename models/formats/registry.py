@@ -10,7 +10,7 @@ from plait.models.formats.base import Format
 
 __all__ = ["get", "names", "register"]
 
-_MODULES = ("integer", "minifloat", "bitmod", "ant", "olive", "mx")
+_MODULES = ("integer", "minifloat", "bitmod", "ant", "olive", "mx", "codebook")
 _formats: dict[str, Format] = {}
 
 
@@ -30,6 +30,12 @@ def get(name: str | Format) -> Format:
     """
     if isinstance(name, Format):
         return name
+    if isinstance(name, str) and name not in _formats:
+        from plait.models.formats.codebook import parse
+
+        parsed = parse(name)
+        if parsed:
+            return register(parsed)
     if not isinstance(name, str) or name not in _formats:
         raise FormatError(unknown_name("format", name, _formats))
     return _formats[name]

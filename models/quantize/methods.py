@@ -23,6 +23,20 @@ __all__ = ["get_method", "method_names", "quantize"]
 
 _METHODS = {  # name -> module and function, imported when asked for
     "rtn": "plait.models.quantize.rtn:quantize_array",
+    "gptq": "plait.models.quantize.gptq:gptq",
+    "awq": "plait.models.quantize.awq:awq",
+    "llm-int8": "plait.models.quantize.llm_int8:llm_int8",
+    "dgq": "plait.models.quantize.dgq:dgq",
+    "finequant": "plait.models.quantize.finequant:finequant",
+    "edkm": "plait.models.quantize.edkm:edkm",
+    "two-bit-mix": "plait.models.quantize.two_bit_mix:two_bit_mix",
+    "vptq": "plait.models.quantize.vptq:vptq",
+    "aqlm": "plait.models.quantize.aqlm:aqlm",
+    "pv-tuning": "plait.models.quantize.pv_tuning:pv_tuning",
+    "ternary": "plait.models.quantize.ternary:ternary",
+    "mx": "plait.models.quantize.mx:mx",
+    "sparse": "plait.models.quantize.sparse:sparse",
+    "nvfp4": "plait.models.quantize.mx:nvfp4",
 }
 
 Method = Callable[..., QuantizedTensor]
@@ -34,7 +48,8 @@ def method_names() -> list[str]:
 
 
 def get_method(name: str) -> Method:
-    """The function of a method."""
+    """The function of a method; underscores stand for hyphens."""
+    name = name.replace("_", "-") if isinstance(name, str) else name
     if name not in _METHODS:
         raise FormatError(unknown_name("method", name, _METHODS), where="method")
     module, function = _METHODS[name].split(":")

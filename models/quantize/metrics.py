@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from plait.errors import FormatError, SpecError
 
 __all__ = [
+    "Comparison",
+    "compare",
+    "greedy_agreement",
     "kl_divergence",
     "logits_of",
     "perplexity",
@@ -123,6 +127,84 @@ def kl_divergence(original: Tensor, changed: Tensor) -> float:
 def top1_agreement(original: Tensor, changed: Tensor) -> float:
     """Share of positions where both logits (..., vocab) name the same most likely token."""
     return (original.argmax(dim=-1) == changed.argmax(dim=-1)).double().mean().item()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two modules on one text: perplexities, KL in nats a token, share of equal top-1 tokens."""
+
+    perplexity: float
+    perplexity_of_original: float
+    kl_divergence: float
+    top1_agreement: float
+
+
+def compare(
+    original: nn.Module,
+    changed: nn.Module,
+    text: str,
+    window: int = 512,
+    windows: int = 8,
+    tokenizer: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Perplexity of both modules, KL(original || changed) and top-1 agreement in one pass.
+
+    Perplexity hides changes that cancel: a module may be as sure of other tokens. KL and agreement
+    look at every prediction. Windows are those of `perplexity`, every position counts.
+    """
+    tokens = text_windows(original, text, window, windows, tokenizer)
+    losses, divergence, agreement = [0.0, 0.0], 0.0, 0.0
+    for done, batch in _batches(tokens):
+        pair = [logits_of(module, batch) for module in (original, changed)]
+        for one, other, following in zip(*pair, batch, strict=True):
+            losses[0] += _negative_log_likelihood(one[:-1], following[1:])
+            losses[1] += _negative_log_likelihood(other[:-1], following[1:])
+            divergence += kl_divergence(one, other)
+            agreement += top1_agreement(one, other)
+        if progress:
+            progress(done, windows)
+    first, second = (total / (windows * (window - 1)) for total in losses)
+    if math.isnan(first + second):
+        raise FormatError("the model's logits are not numbers", where=type(changed).__name__)
+    return Comparison(
+        perplexity=math.exp(min(second, _LARGEST_EXPONENT)),
+        perplexity_of_original=math.exp(min(first, _LARGEST_EXPONENT)),
+        kl_divergence=divergence / windows,
+        top1_agreement=agreement / windows,
+    )
+
+
+def greedy_agreement(
+    original: nn.Module,
+    changed: nn.Module,
+    text: str,
+    prompts: int = 8,
+    prompt_tokens: int = 32,
+    tokens: int = 16,
+    tokenizer: Any = None,
+) -> float:
+    """Share of equal tokens in greedy continuations of prompts, place by place.
+
+    One other choice changes all that follows, so this falls faster than top-1 agreement, as
+    what a user reads does.
+
+    Args:
+        text: its first prompts * prompt_tokens tokens are the prompts.
+        tokens: of each continuation.
+    """
+    start = text_windows(original, text, prompt_tokens, prompts, tokenizer)
+    first, second = (_continued(module, start, tokens) for module in (original, changed))
+    return (first == second).double().mean().item()
+
+
+def _continued(module: nn.Module, tokens: Tensor, count: int) -> Tensor:
+    """(prompts, count) most likely tokens, each after all before it."""
+    prompt = tokens.shape[1]
+    for _ in range(count):
+        following = logits_of(module, tokens)[:, -1].argmax(dim=-1, keepdim=True)
+        tokens = torch.cat([tokens, following], dim=1)
+    return tokens[:, prompt:]
 
 
 def _negative_log_likelihood(logits: Tensor, following: Tensor) -> float:

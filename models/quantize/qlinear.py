@@ -37,6 +37,7 @@ class _QuantizedMatrix(nn.Module):
         super().__init__()
         self._header = header_of(tensor)
         self.bits_per_weight = tensor.bits_per_weight
+        self.notes = tensor.notes
         parts = stored_parts(tensor)
         self._names = list(parts)
         for name, array in parts.items():

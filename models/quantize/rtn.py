@@ -25,6 +25,14 @@ from plait.models.quantize.tensor import QuantizedTensor
 
 __all__ = ["candidate_errors", "quantize_array"]
 
+_OWN_METHODS = {  # formats, or decoders, that more than rounding has to fill
+    "int4-dual": "dgq",
+    "palette": "edkm",
+    "vector": "vptq",
+    "additive": "aqlm",
+    "two_four": "two-bit-mix",
+}
+
 Float32 = NDArray[np.float32]
 
 
@@ -44,6 +52,12 @@ def quantize_array(
             and not rounded again).
     """
     fmt = formats.get(format)
+    if fmt.name in _OWN_METHODS or not fmt.has_table:
+        raise FormatError(
+            "rounding finds no codebook or dual scale",
+            where=fmt.name,
+            expected=f'method="{_OWN_METHODS.get(fmt.name) or _OWN_METHODS[fmt.decoder]}"',
+        )
     matrix = check_weight(weight)
     group_size = _group_size(fmt, granularity, matrix.shape[1])
     _check_scale_bits(fmt, granularity, scale_bits)

@@ -19,6 +19,7 @@ from plait.errors import FormatError, PlaitError
 from plait.files import write_atomically
 from plait.models import formats
 from plait.models.formats import Format, pack_codes, unpack_codes
+from plait.models.quantize.layout import pack_matrix, pack_positions, unpack_kept, unpack_matrix
 from plait.models.quantize.scales import block_scales
 from plait.models.quantize.tensor import QuantizedTensor, check_array
 
@@ -101,17 +102,21 @@ def stored_parts(tensor: QuantizedTensor) -> dict[str, NDArray[Any]]:
     """The arrays as stored; what can be computed from others is left out."""
     fmt = tensor.format
     once = (slice(0, 1), slice(0, 1)) if tensor.per_tensor else (slice(None), slice(None))
-    parts: dict[str, NDArray[Any]] = {"codes": fmt.pack(tensor.codes)}
+    codes = pack_matrix(fmt, tensor.codes, tensor.kept, tensor.extras)
+    parts: dict[str, NDArray[Any]] = {"codes": codes}
+    if tensor.kept is not None:
+        parts |= pack_positions(tensor.kept, tensor.kept_layout)
     if tensor.scale_codes is not None:
         parts["scale_codes"] = tensor.scale_codes[once]
     elif fmt.is_scaled:
-        parts["scales"] = tensor.scales[once]
+        dtype = np.float16 if tensor.scale_bits == 16 else np.float32
+        parts["scales"] = tensor.scales[once].astype(dtype)
     if tensor.channel_steps is not None:
         parts["channel_steps"] = tensor.channel_steps
     if fmt.selector_bits:
         parts["selectors"] = pack_codes(tensor.selectors[once], fmt.selector_bits)
     if tensor.zeros is not None:
-        parts["zeros"] = pack_codes(tensor.zeros[once], fmt.zero_bits)
+        parts["zeros"] = pack_codes(tensor.zeros[once].view(np.uint8), fmt.zero_bits)
     return parts | {_EXTRA + name: array for name, array in tensor.extras.items()}
 
 
@@ -134,6 +139,8 @@ def _read(
         raise FormatError(
             "an array is missing", where=f"{path}: {name}", got=error.args[0]
         ) from error
+    except (IndexError, ValueError) as error:  # arrays that do not fit each other
+        raise FormatError(f"damaged: {error}", where=f"{path}: {name}") from error
 
 
 def _parse_header(text: str) -> Header:
@@ -161,9 +168,10 @@ def assemble(header: Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTens
             got=header.group_size,
             expected=str(fmt.group_size),
         )
-    count = header.outputs * header.inputs
-    codes = unpack_codes(_bytes(parts["codes"]), count, fmt.code_bits)
     extras = {k.removeprefix(_EXTRA): v for k, v in parts.items() if k.startswith(_EXTRA)}
+    shape = header.outputs, header.inputs
+    kept, kept_layout = unpack_kept(parts, shape)
+    codes = unpack_matrix(fmt, _bytes(parts["codes"]), shape, kept, extras)
     scale_codes = parts.get("scale_codes")
     if scale_codes is not None:
         scale_codes = _grouped("scale_codes", scale_codes, np.uint8, header)
@@ -174,16 +182,27 @@ def assemble(header: Header, parts: Mapping[str, NDArray[Any]]) -> QuantizedTens
             raise FormatError("no such grid", where="selectors", got=int(selectors.max()))
     return QuantizedTensor(
         format=fmt,
-        codes=codes.reshape(header.outputs, header.inputs),
+        codes=codes,
         group_size=header.group_size,
         scales=_scales(header, parts, scale_codes, extras),
         selectors=selectors,
-        zeros=_small(parts, "zeros", fmt.zero_bits, header) if fmt.is_asymmetric else None,
+        zeros=_zeros(parts, header),
         scale_codes=scale_codes,
         channel_steps=parts.get("channel_steps"),
         per_tensor=header.per_tensor,
         extras=extras,
+        size=None if fmt.has_table else shape,
+        scale_bits=16 if parts.get("scales", codes).dtype == np.float16 else 32,
+        kept=kept,
+        kept_layout=kept_layout,
     )
+
+
+def _zeros(parts: Mapping[str, NDArray[Any]], header: Header) -> NDArray[Any] | None:
+    if not header.format.is_asymmetric:
+        return None
+    zeros = _small(parts, "zeros", header.format.zero_bits, header)
+    return zeros.view(np.int8) if header.format.signed_zeros else zeros
 
 
 def _scales(
@@ -198,7 +217,8 @@ def _scales(
     if fmt.group_size and scale_codes is None:
         raise KeyError("scale_codes")
     if scale_codes is None:
-        scales = _grouped("scales", parts["scales"], np.float32, header)
+        kind = np.float16 if parts["scales"].dtype == np.float16 else np.float32
+        scales = _grouped("scales", parts["scales"], kind, header).astype(np.float32)
     elif fmt.scale_rule == "power_of_two":
         scales = block_scales(fmt, scale_codes, None)
     elif fmt.scale_rule == "two_level":

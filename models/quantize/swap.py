@@ -8,7 +8,7 @@ large error. Next: `metrics` for what it costs, `plait.models.graph.export` for 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,10 +19,11 @@ from plait.errors import FormatError
 from plait.models import formats
 from plait.models.formats import Format
 from plait.models.llm.experts import GroupedLinear
+from plait.models.quantize.calibrate import collect
 from plait.models.quantize.methods import quantize
 from plait.models.quantize.qlinear import QuantizedGroupedLinear, QuantizedLinear
 
-__all__ = ["quantizable", "quantize_module"]
+__all__ = ["quantizable", "quantize_module", "replace_linears"]
 
 _HEADS = ("lm_head", "embed_out", "output")
 _ROUTER = "gate"
@@ -50,7 +51,8 @@ def quantize_module(
         include_head: quantise the output matrix too (the embedding it may be tied to stays).
         only: patterns of module names, as ``layers.*.mlp.*``; the rest stays.
         progress: called with the weights quantised and the weights in all.
-        configuration: what the method takes besides.
+        configuration: what the method takes besides; ``inputs`` are here tokens (batch, window)
+            that run through the module to calibrate it.
     """
     fmt = formats.get(format)
     patterns = [only] if isinstance(only, str) else list(only)
@@ -61,14 +63,38 @@ def quantize_module(
     ]
     if not chosen:
         raise FormatError("no linear layers to quantise", where=type(module).__name__, got=only)
+    calibration = configuration.pop("inputs", None)
+    measured = {} if calibration is None else collect(module, calibration, dict(chosen))
     total, done = sum(linear.weight.numel() for _, linear in chosen), 0
     replaced: dict[int, Any] = {}
     for name, linear in chosen:
-        options = {"group_size": group_size, "method": method, "scale_bits": scale_bits}
+        options: dict[str, Any] = {
+            "group_size": group_size,
+            "method": method,
+            "scale_bits": scale_bits,
+        }
+        if measured:
+            options["inputs"] = measured[name]
         replaced[id(linear)] = _quantised(name, linear, fmt, options | configuration)
         done += linear.weight.numel()
         if progress:
             progress(done, total)
+    return _copied(module, replaced)
+
+
+def replace_linears(
+    module: nn.Module, plans: Mapping[str, tuple[str, Mapping[str, Any]]]
+) -> nn.Module:
+    """Quantise named linears of a copy of a module, each to its own format.
+
+    Args:
+        plans: format and options of `quantize` for each name.
+    """
+    layers = dict(module.named_modules())
+    replaced = {
+        id(layers[name]): _quantised(name, layers[name], formats.get(fmt), dict(options))
+        for name, (fmt, options) in plans.items()
+    }
     return _copied(module, replaced)
 
 

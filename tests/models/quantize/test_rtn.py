@@ -71,6 +71,11 @@ class TestPublishedVectors:
         assert error == pytest.approx(float(printed[winner]), rel=6e-6)
 
 
+ROUNDED = [
+    name
+    for name in formats.names()
+    if formats.get(name).has_table and not formats.get(name).signed_zeros
+]
 GRID_FORMATS = [
     name
     for name in formats.names()
@@ -178,7 +183,7 @@ class TestRounding:
         assert small.scales.tolist() == [[np.float32(1e-5)]]
         assert large.scales.tolist() == [[1e4]]
 
-    @pytest.mark.parametrize("name", formats.names())
+    @pytest.mark.parametrize("name", ROUNDED)
     def test_zeros_stay_zero(self, name: str) -> None:
         tensor = quantize(np.zeros((3, 64)), name)
         assert (tensor.dequantize() == 0).all()

@@ -22,6 +22,8 @@ def cases() -> list[tuple[str, int | str | None, int | None]]:
     found: list[tuple[str, int | str | None, int | None]] = []
     for name in formats.names():
         fmt = formats.get(name)
+        if not fmt.has_table or fmt.signed_zeros:  # test_methods has these
+            continue
         sizes = [None] if fmt.group_size or not fmt.is_scaled else [32, "channel", "tensor"]
         found += [(name, size, None) for size in sizes]
         found += [(name, size, 8) for size in sizes if size in (32, "channel")]

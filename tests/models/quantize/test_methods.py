@@ -1,0 +1,169 @@
+"""Every method through the public call: errors fall, bits are true, files come back, bad data fail.
+
+The values are held by tests/published/test_quantisers.py; here is what holds for all of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import plait
+from plait.errors import FormatError
+from plait.models import formats
+from plait.models.quantize import QuantizedLinear, QuantizedTensor, quantize
+from plait.models.quantize.calibrate import as_statistics
+from plait.models.quantize.methods import method_names
+
+RNG = np.random.default_rng(5)
+WEIGHT = (RNG.standard_normal((48, 64)) * 0.05).astype(np.float32)
+INPUTS = RNG.standard_normal((96, 64)) * np.exp(RNG.standard_normal(64))
+
+CASES = {  # method -> format, group, options
+    "rtn": ("int4", 16, {}),
+    "gptq": ("int4-asym", 16, {}),
+    "awq": ("int4-asym", 16, {}),
+    "llm-int8": ("int8", "channel", {}),
+    "dgq": ("int4-dual", 16, {}),
+    "finequant": ("int4", None, {"smallest": 16}),
+    "edkm": ("palette3", None, {"rows_per_lut": 16}),
+    "two-bit-mix": ("int2-int4", None, {"wide_fraction": 0.25}),
+    "vptq": ("vptq-v4-k32-r16", None, {}),
+    "aqlm": ("aqlm-2x4-g4", None, {}),
+    "pv-tuning": ("aqlm-2x4-g4", None, {}),
+    "ternary": ("ternary", None, {}),
+    "mx": ("mxfp4", None, {}),
+    "nvfp4": ("nvfp4", None, {}),
+    "sparse": ("int4", 16, {"kept": 8, "importance": "wanda", "layout": "index"}),
+}
+CALIBRATED = ("gptq", "awq", "dgq", "vptq", "aqlm", "pv-tuning")
+ALL = pytest.mark.parametrize("method", CASES)
+
+
+def run(method: str, weight: np.ndarray = WEIGHT, inputs: np.ndarray = INPUTS) -> QuantizedTensor:
+    name, group, options = CASES[method]
+    if method in (*CALIBRATED, "sparse", "two-bit-mix"):
+        options = options | {"inputs": inputs}
+    return plait.quantize(weight, name, group_size=group, method=method, **options)
+
+
+def test_every_method_is_here() -> None:
+    assert set(CASES) == set(method_names())
+
+
+@ALL
+def test_shape_and_error(method: str) -> None:
+    small = run(method)
+    assert small.shape == WEIGHT.shape
+    values = small.dequantize()
+    assert values.shape == WEIGHT.shape
+    assert values.dtype == np.float32
+    relative = np.square(values - WEIGHT).mean() / np.square(WEIGHT).mean()
+    assert relative < {"llm-int8": 1e-3}.get(method, 0.55)
+
+
+@ALL
+def test_true_bits_and_round_trip(method: str, tmp_path: Path) -> None:
+    small = run(method)
+    small.save(tmp_path / "w.safetensors")
+    again = QuantizedTensor.load(tmp_path / "w.safetensors")
+    assert (small.dequantize() == again.dequantize()).all()
+    assert (small.codes == again.codes).all()
+    assert again.bits_per_weight == small.bits_per_weight
+    stored = sum(part.nbytes for part in load_file(tmp_path / "w.safetensors").values())
+    bits = small.bits_per_weight * WEIGHT.size
+    assert 0 <= stored - bits / 8 < 1 + len(small.storage_bits())
+
+
+@ALL
+def test_a_layer_exports_with_its_bits(method: str) -> None:
+    small = run(method)
+    layer = QuantizedLinear(small)
+    x = torch.from_numpy(INPUTS[:3].astype(np.float32))
+    assert torch.allclose(layer(x), x @ torch.from_numpy(small.dequantize()).T, atol=1e-5)
+    assert layer.bits_per_weight == small.bits_per_weight
+    program = torch.export.export(torch.nn.Sequential(layer), (x,))
+    assert torch.equal(program.module()(x), layer(x))
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "dgq", "aqlm"])
+def test_calibration_lowers_the_output_error(method: str) -> None:
+    """Against rounding, or against the codes before the search."""
+    seen = as_statistics(INPUTS, 64, "test")
+    if method == "aqlm":
+        worse = plait.quantize(WEIGHT, "aqlm-2x4-g4", method="aqlm", inputs=INPUTS, sweeps=0)
+    else:
+        worse = plait.quantize(WEIGHT, "int4-asym", group_size=16)
+    errors = [seen.output_mse(t.dequantize() - WEIGHT) for t in (run(method), worse)]
+    # DGQ pays for its integer scales what its searches win: no worse is what it is for
+    assert errors[0] < errors[1] * (1.15 if method == "dgq" else 0.95)
+
+
+BAD = {
+    "NaN": (np.where(np.arange(64) == 3, np.nan, INPUTS), "not a finite number"),
+    "width": (INPUTS[:, :32], "of another width"),
+    "empty": (INPUTS[:0], "no tokens"),
+    "zeros": (0 * INPUTS, "all zero"),
+    "none": (None, "needs calibration data"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("method", CALIBRATED)
+def test_bad_calibration_is_one_line(method: str, bad: str) -> None:
+    inputs, message = BAD[bad]
+    with pytest.raises(FormatError, match=message) as caught:
+        run(method, inputs=inputs)
+    assert f"method {method}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", CALIBRATED)
+def test_odd_calibration_is_reported(method: str) -> None:
+    """Silent and constant inputs, fewer tokens than inputs: it works, and says so."""
+    odd = INPUTS[:20].copy()
+    odd[:, 7], odd[:, 9] = 0, 2.5
+    small = run(method, inputs=odd)
+    assert np.isfinite(small.dequantize()).all()
+    text = " ".join(small.notes)
+    assert "1 of 64 inputs are always zero" in text
+    assert "1 of 64 inputs are constant" in text
+    assert "singular" in text
+
+
+@ALL
+def test_zero_and_extreme_weights(method: str) -> None:
+    """Rows of zeros and one huge weight: finite, and zeros stay near zero."""
+    weight = WEIGHT.copy()
+    weight[16:32] = 0
+    weight[0, 0] = 30.0
+    values = run(method, weight).dequantize()
+    assert np.isfinite(values).all()
+
+
+@ALL
+def test_another_format_is_refused(method: str) -> None:
+    wrong = "olive4" if method != "rtn" else "palette3"
+    options = {"inputs": INPUTS} if method in CALIBRATED else {}
+    with pytest.raises(FormatError):
+        quantize(WEIGHT, wrong, method=method, **options)
+
+
+def test_rounding_names_the_method_of_a_codebook() -> None:
+    with pytest.raises(FormatError, match='expected method="vptq"'):
+        quantize(WEIGHT, "vptq-v6-k4096")
+
+
+def test_underscores_are_hyphens() -> None:
+    assert quantize(WEIGHT, "int8", method="llm_int8").format is formats.get("int8")
+
+
+def test_fp16_scales_are_stored_in_16_bits() -> None:
+    small = run("gptq")
+    assert small.storage_bits()["scales"] == 16 * small.scales.size
+    assert (small.scales == small.scales.astype(np.float16)).all()
+    assert small.bits_per_weight == 4 + (16 + 4) / 16
