@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait import api
 from plait.errors import SpecError
 from plait.files import write_atomically
 from plait.models.graph.cache import cache_folder
@@ -86,28 +85,32 @@ def _kept(name: str, windows: int, group_size: int) -> float:
 
 
 def _measured(name: str, windows: int, group_size: int) -> float:
-    from plait.demo import text
     from plait.models.formats import get
+    from plait.models.llm.texts import botchan
+    from plait.models.quantize.methods import quantize
+    from plait.models.quantize.metrics import perplexity
 
+    fmt = get(name)
     module = _module()
-    if name not in ("fp16", "bf16"):
-        fixed = get(name).group_size
-        module = api.quantize(module, name, group_size=None if fixed else group_size)
-    return api.perplexity(module, text(), window=512, windows=windows)
+    if fmt.is_scaled:
+        module = quantize(module, fmt, group_size=None if fmt.group_size else group_size)
+    return perplexity(module, botchan(), window=512, windows=windows)
 
 
 @functools.cache
 def _module() -> torch.nn.Module:
-    return api.load_module(MODEL)
+    from plait.models.llm.weights import load_module
+
+    return load_module(MODEL)
 
 
 @functools.cache
 def _content() -> str:
     """Hash of the weights, the text and the code between them and the number."""
-    from plait.demo import text
+    from plait.models.llm.texts import botchan
     from plait.models.llm.weights import smollm2_path
 
-    digest = hashlib.sha256(text().encode())
+    digest = hashlib.sha256(botchan().encode())
     models = Path(__file__).parent / "models"
     sources = [path for folder in _CODE for path in sorted((models / folder).rglob("*.py"))]
     for path in (smollm2_path(), *sources):

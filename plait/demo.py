@@ -76,10 +76,12 @@ def accuracy(modules: dict[str, torch.nn.Module], windows: int, announce: Announ
     """Measure the perplexity of the model in each format on a public-domain book."""
     import pandas as pd
 
+    from plait.models.llm.texts import botchan
+
     rows = []
     for name, module in modules.items():
         announce(f"perplexity, {name}, {windows} windows of 512 tokens")
-        value = api.perplexity(module, text(), window=512, windows=windows)
+        value = api.perplexity(module, botchan(), window=512, windows=windows)
         rows.append(
             {"weights": name, "bits a weight": bits_per_weight(module), "perplexity": value}
         )
@@ -87,9 +89,9 @@ def accuracy(modules: dict[str, torch.nn.Module], windows: int, announce: Announ
     frame["to fp32"] = frame["perplexity"] / frame["perplexity"][0]
     note = (
         f"Windows of 512 tokens, from the start of Botchan: {windows}. Groups of {GROUP}. The "
-        "weights come as GGUF in Q4_1: already rounded to asymmetric 4-bit groups of 32. Hence bitmod4 "
-        "does not beat int4 with a zero point on this model (over 56 windows: plait perplexity); "
-        "on weights that were never rounded the order can differ."
+        "weights come as GGUF in Q4_1: already rounded to asymmetric 4-bit groups of 32. Hence "
+        "bitmod4 does not beat int4 with a zero point on this model (over 56 windows: plait "
+        "perplexity); on weights that were never rounded the order can differ."
     )
     return Section("Values: perplexity of SmolLM2-135M", frame, note)
 
@@ -184,10 +186,3 @@ def write(sections: list[Section], path: str | Path) -> Path:
         tables=[Table(s.title, s.table, s.note, leading=True) for s in sections],
         labels=list(reports),
     )
-
-
-def text() -> str:
-    """The book that comes with Plait: Botchan, in the public domain (models/llm/data/README.md)."""
-    from plait.files import read_text
-
-    return read_text(Path(__file__).parent / "models/llm/data/text_botchan.txt.gz")

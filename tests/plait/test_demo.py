@@ -17,12 +17,6 @@ def quiet(_: str) -> None:
     """Nobody looks."""
 
 
-def test_the_book_is_there_whole() -> None:
-    text = demo.text()
-    assert len(text.encode()) == 255_286
-    assert "BOTCHAN (MASTER DARLING)" in text[:200]
-
-
 @pytest.mark.slow
 def test_the_papers_means_beside_the_published() -> None:
     table = demo.paper(quiet).table.set_index("model")

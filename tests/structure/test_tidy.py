@@ -50,7 +50,7 @@ def test_files_end_with_one_newline() -> None:
 def test_links_in_markdown_lead_somewhere() -> None:
     broken = []
     for name, text in texts().items():
-        if not name.endswith(".md"):
+        if not name.endswith(".md") or name.startswith("docs/"):  # MkDocs checks those
             continue
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
             if "://" not in target and not (ROOT / name).parent.joinpath(target).exists():

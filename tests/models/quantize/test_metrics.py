@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plait.demo import text as botchan
 from plait.errors import FormatError, SpecError
 from plait.models.llm import load_module
+from plait.models.llm.texts import botchan
 from plait.models.quantize.metrics import (
     kl_divergence,
     perplexity,
