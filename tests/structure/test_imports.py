@@ -30,6 +30,8 @@ TORCH_FREE_MODELS = (
     "plait.models.graph.ops",
     "plait.models.graph.graph",
     "plait.models.graph.workload",
+    "plait.models.graph.counts",
+    "plait.models.graph.rewrites",
     "plait.models.llm.config",
     "plait.models.quantize.tensor",
     "plait.models.quantize.granularity",
