@@ -23,6 +23,14 @@ _HOME = {
     "Path": "instruction",
     "Program": "instruction",
     "Queue": "instruction",
+    "Unit": "unit",
+    "UnitPlan": "plan",
+    "check": "limits",
+    "closed": "unit",
+    "lower": "lowering",
+    "plans": "own",
+    "split_k": "split",
+    "whole": "unit",
 }
 
 __all__ = list(_HOME)

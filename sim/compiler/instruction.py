@@ -218,7 +218,7 @@ _NAMES = tuple(f.name for f in fields(Instruction))
 _DTYPES = {name: _dtype(name) for name in _NAMES}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """The instructions of one core in program order, an array a field.
 
@@ -255,12 +255,16 @@ class Program:
     @classmethod
     def of_columns(cls, rows: Sequence[Mapping[str, Any]], units: Sequence[str] = ()) -> Program:
         """Collect instructions given as mappings; a field that is left out is 0."""
+        present = {"queue"}.union(*rows)
         columns = {}
         for name in _NAMES:
-            values = [row.get(name, 0) for row in rows]
-            if name == "queue" or any(values):
+            if name not in present:
+                continue
+            wide = np.float64 if name in _NOTES else np.int64
+            values = np.array([row.get(name, 0) for row in rows], dtype=wide)
+            if name == "queue" or values.any():
                 _check_range(name, values, rows)
-                columns[name] = np.array(values, dtype=_DTYPES[name])
+                columns[name] = values.astype(_DTYPES[name])
         return cls(columns, tuple(units))
 
     @classmethod
@@ -371,16 +375,17 @@ class Program:
 _WORDS = {Queue.LD: 7, Queue.ST: 3, Queue.MM: 4, Queue.MV: 4, Queue.MISC: 3, Queue.SYS: 1}
 
 
-def _check_range(name: str, values: list[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def _check_range(name: str, values: NDArray[Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse what the array of a field could not even hold."""
     if name in _NOTES:
         return
     largest = int(np.iinfo(_DTYPES[name]).max)
-    if not values or (min(values) >= 0 and max(values) <= largest):
-        return
-    for index, value in enumerate(values):
-        if not 0 <= value <= largest:
-            place = f"instruction {index} ({Queue(rows[index]['queue']).name})"
-            raise SpecError(
-                f"{name} out of range", where=place, got=value, expected=f"0 to {largest}"
-            )
+    wrong = (values < 0) | (values > largest)
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        queue = int(rows[index]["queue"])
+        kind = Queue(queue).name if queue < len(Queue) else f"queue {queue}"
+        raise SpecError(
+            f"{name} out of range", where=f"instruction {index} ({kind})", got=int(values[index]),
+            expected=f"0 to {largest}",
+        )  # fmt: skip

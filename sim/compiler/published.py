@@ -15,7 +15,7 @@ import numpy as np
 from plait.errors import SpecError
 from plait.sim.compiler import published_decode as decode
 from plait.sim.compiler import published_prefill as prefill
-from plait.sim.compiler.instruction import Program
+from plait.sim.compiler.instruction import Program, Queue
 from plait.sim.compiler.published_masks import (
     LARGEST_PROMPT,
     HeadMask,
@@ -23,6 +23,7 @@ from plait.sim.compiler.published_masks import (
     full_triangle,
     measured,
 )
+from plait.sim.compiler.split import split_k
 from plait.sim.compiler.unit import Unit
 from plait.sim.spec.sparse_dsp import BLOCK, Core, SparseDsp, SparseDspBuffers
 
@@ -83,17 +84,16 @@ def units(workload: Workload, machine: SparseDsp) -> list[Unit]:
     return found
 
 
-def in_order(units_: Sequence[Unit]) -> list[tuple[str, Program]]:
+def in_order(compiled: Sequence[Unit]) -> list[tuple[str, Program]]:
     """Unroll the layers of compiled units: names and programs as they run."""
-    layers = max(unit.count for unit in units_)
-    per_layer = [unit for unit in units_ if unit.count == layers or "layer" in unit.name]
-    rest = [unit for unit in units_ if unit not in per_layer]
+    layers = compiled[0].count
     order = []
     for layer in range(layers):
-        for unit in per_layer:
-            if unit.count == layers or unit.name.endswith(f"layer {layer}"):
-                order.append((unit.name, unit.program))
-    return order + [(unit.name, unit.program) for unit in rest]
+        for unit in compiled:
+            times = unit.count // layers if unit.layer is None else int(unit.layer == layer)
+            order += [(unit.name, unit.program)] * times
+    last = [unit for unit in compiled if unit.layer is None and unit.count < layers]
+    return order + [(unit.name, unit.program) for unit in last]
 
 
 class _Maker:
@@ -122,9 +122,11 @@ class _Maker:
         # It counts a byte a weight and lets narrower and sparser ones come faster.
         ratio = 8 / float(self.c["weight_bits"][row]) / density
         rest = (inputs, outputs, density, ratio, *_LINEARS[row])
+        queue = Queue.MV if self.is_decode else Queue.MM
+        split = split_k(inputs // BLOCK, queue, self.machine)
         if self.is_decode:
-            return decode.gemv(self.machine, *rest)
-        return prefill.gemm(self.machine, self.tokens, *rest)
+            return decode.gemv(split, *rest)
+        return prefill.gemm(split, self.tokens, *rest)
 
     def attention(self) -> list[Unit]:
         """Concatenation, scores and values; in prefill every layer has its own masks."""
@@ -141,7 +143,7 @@ class _Maker:
                 for part, (times, program) in parts.items()
             ]
         return [
-            Unit(f"{name} {part}, layer {layer}", _ATTENTION, 1, make(self.tokens, masks))
+            Unit(f"{name} {part}", _ATTENTION, 1, make(self.tokens, masks), layer)
             for layer, masks in enumerate(self._masks(count, heads))
             for part, make in (("scores", prefill.keys), ("values", prefill.values))
         ]

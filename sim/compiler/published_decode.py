@@ -8,10 +8,12 @@ comes back; loads of fused operands never wait.
 
 from __future__ import annotations
 
+import functools
+
 from plait.sim.compiler.instruction import LoadTarget, MiscOperation, Path, Program, Queue
-from plait.sim.compiler.split import split_k
+from plait.sim.compiler.split import Split
 from plait.sim.compiler.stream import Stream
-from plait.sim.spec.sparse_dsp import BLOCK, SparseDsp
+from plait.sim.spec.sparse_dsp import BLOCK
 
 __all__ = ["CHANNELS", "MV_OUTPUTS", "attention", "concat", "fuse", "gemv", "norm"]
 
@@ -32,6 +34,7 @@ _OPERATIONS = {
 _OPERANDS = {"add": 1, "mul": 1, "silu": 0, "rope": 2}
 
 
+@functools.lru_cache(maxsize=16)
 def norm(rows: int, width: int) -> Program:
     """RMS norm of some rows, one load, pass and store a row."""
     stream = Stream()
@@ -47,8 +50,9 @@ def norm(rows: int, width: int) -> Program:
     return stream.program()
 
 
+@functools.lru_cache(maxsize=64)
 def gemv(
-    machine: SparseDsp,
+    split: Split,
     inputs: int,
     outputs: int,
     density: float,
@@ -63,7 +67,6 @@ def gemv(
         fused: add, mul, silu, rope or nothing.
     """
     stream = Stream()
-    split = split_k(inputs // BLOCK, MV, machine)
     groups = -(-outputs // MV_OUTPUTS)
     last = groups * len(split.pieces)
     stream.ld(inputs, CROSS, mode=LoadTarget.B)

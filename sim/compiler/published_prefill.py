@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from plait.sim.compiler.instruction import LoadTarget, MiscOperation, Path, Program, Queue
 from plait.sim.compiler.published_decode import CHANNELS, fuse
 from plait.sim.compiler.published_masks import HeadMask
-from plait.sim.compiler.split import split_k
+from plait.sim.compiler.split import Split
 from plait.sim.compiler.stream import Stream
-from plait.sim.spec.sparse_dsp import BLOCK, SparseDsp
+from plait.sim.spec.sparse_dsp import BLOCK
 
 __all__ = ["ROWS", "gemm", "keys", "values"]
 
@@ -44,8 +44,9 @@ class _Gemm:
     depth: int
 
 
+@functools.lru_cache(maxsize=16)
 def gemm(
-    machine: SparseDsp,
+    split: Split,
     rows: int,
     inputs: int,
     outputs: int,
@@ -55,7 +56,6 @@ def gemm(
     fused: str,
 ) -> Program:
     """Some rows times a matrix: tiles of 128 rows, 16 outputs at a time, K in pieces."""
-    split = split_k(inputs // BLOCK, MM, machine)
     one = _Gemm(inputs, outputs, density, ratio, fused, split.pieces, split.depth)
     parts = []
     if bias:

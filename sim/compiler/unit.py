@@ -21,13 +21,14 @@ class Unit:
         row: the op of the workload that its time is charged to.
         count: how often a step runs it.
         program: its instructions, without the SYS at the end.
-        batch_bytes: bytes of weights, activations and keys or values of one run.
+        layer: the one layer that runs it; None if all do.
     """
 
     name: str
     row: int
     count: int
     program: Program
+    layer: int | None = None
 
 
 def closed(program: Program, waits: bool = False, releases: bool = False) -> Program:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from plait.sim.families.breakdown import Breakdown
+from plait.sim.families.sparse_dsp_own import closed_form, timeline
 from plait.sim.families.sparse_dsp_published import published
 
 if TYPE_CHECKING:
@@ -20,4 +21,6 @@ __all__ = ["FIDELITIES"]
 
 FIDELITIES: Mapping[str, Callable[[Workload, Any], Breakdown]] = {
     "published": published,
+    "closed_form": closed_form,
+    "timeline": timeline,
 }

@@ -6,6 +6,7 @@ All queues drain where units meet, so a step takes the sum of the spans of its u
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,14 @@ from plait.sim.compiler.instruction import LoadTarget, Path, Program, Queue
 from plait.sim.compiler.published import units
 from plait.sim.compiler.unit import Unit, closed
 from plait.sim.families.breakdown import Breakdown
-from plait.sim.families.sparse_dsp_times import RUNGS, UnitTimes, breakdown_of, durations
+from plait.sim.families.sparse_dsp_times import (
+    CLASSES,
+    RUNGS,
+    UnitTimes,
+    breakdown_of,
+    durations,
+    rates,
+)
 from plait.sim.timeline.engine import Timeline, exposed, run
 
 if TYPE_CHECKING:
@@ -23,22 +31,21 @@ if TYPE_CHECKING:
 
 __all__ = ["published", "timed"]
 
-_CLASSES = ((Queue.MM, Queue.MV), (Queue.LD,), (Queue.MISC,), (Queue.ST,))
-
 
 def published(workload: Workload, machine: SparseDsp) -> Breakdown:
     """Cost a step as the authors' simulator does."""
+    rate = tuple(rates(machine).tolist())
     times = [
-        unit_times(unit, timed(unit.program, machine), workload)
-        for unit in units(workload, machine)
+        unit_times(unit, timed(unit.program, rate), workload) for unit in units(workload, machine)
     ]
     return breakdown_of(workload, machine, times)
 
 
-def timed(program: Program, machine: SparseDsp) -> Timeline:
-    """Run one unit with the SYS at its end; seconds."""
+@functools.lru_cache(maxsize=64)  # most units of a decode step do not depend on its length
+def timed(program: Program, rate: tuple[float, ...]) -> Timeline:
+    """Run one unit with the SYS at its end; seconds, at rates as in `rates`."""
     program = closed(program)
-    return run(program, durations(program, machine))
+    return run(program, durations(program, np.array(rate)))
 
 
 def unit_times(unit: Unit, timeline: Timeline, workload: Workload) -> UnitTimes:
@@ -47,7 +54,7 @@ def unit_times(unit: Unit, timeline: Timeline, workload: Workload) -> UnitTimes:
     return UnitTimes(
         row=unit.row,
         count=unit.count,
-        rungs=dict(zip(RUNGS, exposed(timeline, _CLASSES).tolist(), strict=True)),
+        rungs=dict(zip(RUNGS, exposed(timeline, CLASSES).tolist(), strict=True)),
         busy=timeline.busy(),
         instructions=counts,
         traffic=_traffic(unit.program, str(workload.columns["kind"][unit.row]), workload.phase),

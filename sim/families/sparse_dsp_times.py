@@ -16,10 +16,13 @@ from plait.sim.spec.sparse_dsp import SparseDsp
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
 
-__all__ = ["RUNGS", "UnitTimes", "breakdown_of", "durations", "rates"]
+__all__ = ["CLASSES", "RUNGS", "UnitTimes", "breakdown_of", "durations", "rates"]
 
 RUNGS = ("compute", "load", "vector", "store", "synchronisation")
 """Causes of an op's time: products at work; else loads; else MISC; else stores; else nothing."""
+
+CLASSES = ((Queue.MM, Queue.MV), (Queue.LD,), (Queue.MISC,), (Queue.ST,))
+"""Queues of the first four causes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,9 @@ def rates(machine: SparseDsp, cores: float | None = None) -> NDArray[np.float64]
     return one * (machine.cores.speed if cores is None else cores)
 
 
-def durations(
-    program: Program, machine: SparseDsp, cores: float | None = None
-) -> NDArray[np.float64]:
-    """Give the seconds of every instruction [instructions]."""
-    return program["work"] / rates(machine, cores)[program["path"]]
+def durations(program: Program, rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the seconds of every instruction [instructions]; ``rate`` as from `rates`."""
+    return program["work"] / rate[program["path"]]
 
 
 def breakdown_of(workload: Workload, machine: SparseDsp, times: Sequence[UnitTimes]) -> Breakdown:

@@ -16,7 +16,7 @@ from plait.models.graph import Graph, load_graph
 from plait.sim import simulate
 from plait.sim.compiler.published import in_order, units
 from plait.sim.compiler.unit import whole
-from plait.sim.families.sparse_dsp_times import durations
+from plait.sim.families.sparse_dsp_times import durations, rates
 from plait.sim.report.report import Report
 from plait.sim.spec import load_accelerator
 from plait.sim.timeline import run
@@ -58,6 +58,7 @@ def test_every_instruction(reports: list[Report]) -> None:
         assert ours == ROWS[f"{queue}_n"].tolist(), queue
 
 
+@pytest.mark.slow
 def test_prefill_of_the_measured_masks(llama: Graph) -> None:
     """Figures of the authors' simulator; the sums at 512 tokens are those of its sample log."""
     found = {n: published(llama, "flightllm-vhk158", "prefill", n) for n in (256, 512)}
@@ -96,7 +97,7 @@ def test_the_whole_program_takes_the_sum_of_its_units(
     report = published(llama, "flightllm-vhk158", phase, tokens)
     counts = program.counts()
     assert counts == {q: report.totals["units"][q]["instructions"] for q in QUEUES}
-    total = run(program, durations(program, machine)).total
+    total = run(program, durations(program, rates(machine))).total
     assert total == pytest.approx(report.seconds, rel=1e-12)
 
 
@@ -118,7 +119,8 @@ def test_the_six_requests(llama: Graph) -> None:
     }
     for (prompt, new), wanted in REQUESTS.items():
         lengths = (-(-(prompt + i + 1) // 16) * 16 for i in range(new))
-        assert round(sum(step_ms[n] for n in lengths), 4) == wanted
+        # the authors add up steps printed to six decimals
+        assert sum(step_ms[n] for n in lengths) == pytest.approx(wanted, abs=5e-7 * new)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +140,3 @@ def test_what_is_not_published_is_refused(llama: Graph, change: dict, said: str)
 def test_other_cores_are_refused(llama: Graph) -> None:
     with pytest.raises(SpecError, match=r"flightllm-small: chains.*got 4, expected 128"):
         published(llama, "flightllm-small", "decode", 128)
-
-
-def test_other_decoders_are_refused() -> None:
-    with pytest.raises(SpecError, match="Llama-2 decoder"):
-        simulate(load_graph("opt-1.3b"), "flightllm-u280", fidelity="published")
