@@ -221,6 +221,7 @@ def simulate(
     fidelity: str = "closed_form",
     formats: str | Mapping[str, Any] | None = None,
     rewrites: str | Rewrite | Iterable[str | Rewrite] | None = None,
+    trace: str | Path | None = None,
 ) -> Report:
     """Simulate one step of a model on a machine.
 
@@ -235,6 +236,8 @@ def simulate(
         formats: ``{"weight": "int4", "kv": 8}``, one such mapping an op pattern, or "w4a16kv16".
         rewrites: changes of the model such as ``"lm-infinite:sinks=10,window=4096"``, in their
             order; the report says which change its outputs.
+        trace: also write there how instructions run in time, for a trace viewer; of machines with
+            instruction queues, at fidelity ``published`` or ``timeline``.
 
     >>> report = simulate("llama-2-7b", "bitmod-lossy", fidelity="published")
     >>> report.cycles
@@ -251,6 +254,7 @@ def simulate(
         fidelity=fidelity,
         formats=formats,
         rewrites=rewrites,
+        trace=trace,
     )
 
 

@@ -29,6 +29,7 @@ def simulate(
     fidelity: str = "closed_form",
     formats: Any = None,
     rewrites: str | Rewrite | Iterable[str | Rewrite] | None = None,
+    trace: str | Path | None = None,
 ) -> Report:
     """Simulate one step of a model on a machine.
 
@@ -44,6 +45,8 @@ def simulate(
             those kept in the graph, these over the machine's for this model and phase.
         rewrites: changes of the model such as "lm-infinite:sinks=10,window=4096", in their order,
             see `plait.models.graph.rewrites`.
+        trace: also write there how instructions run in time, for a trace viewer; of machines with
+            instruction queues.
     """
     from plait.models.graph.rewrites.registry import parse_all
     from plait.models.graph.workload import PHASES, Workload
@@ -68,10 +71,30 @@ def simulate(
         graph = _graph(model)
         preset = described.formats.resolve(graph.name, phase)  # type: ignore[arg-type]
         workloads = _bound(graph, phase, batch, context, formats, preset or None, changes)
+    if trace is not None:
+        _write_trace(trace, workloads, described, fidelity)
     costs = [cost(workload, described, fidelity) for workload in workloads]
     whole = Workload.join(workloads, context=context) if len(workloads) > 1 else workloads[0]
     report = Report.of(whole, described, fidelity, Breakdown.join(costs))
     return report.with_rewrites([change.to_dict() for change in changes], context)
+
+
+def _write_trace(
+    path: str | Path, workloads: list[Workload], machine: Accelerator, fidelity: str
+) -> None:
+    from plait.sim.families.base import family
+    from plait.sim.timeline.trace import write_trace
+
+    make = getattr(family(machine.family), "trace", None)
+    if make is None:
+        raise SpecError(
+            f"family {machine.family} has no instruction queues",
+            where="trace",
+            expected="a machine of family sparse_dsp",
+        )
+    spans = [span for workload in workloads for span in make(workload, machine, fidelity)]
+    first = workloads[0]
+    write_trace(path, spans, f"{first.model} on {machine.name}, {first.phase}, {fidelity}")
 
 
 def _bound(

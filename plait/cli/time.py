@@ -50,6 +50,10 @@ def simulate(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one self-contained page.")
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write instructions in time, for a trace viewer."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Cycles, bytes and energy of a model on a machine."""
@@ -66,6 +70,7 @@ def simulate(
             fidelity=fidelity,
             formats=parse_formats(formats),
             rewrites=rewrite,
+            trace=trace,
         )
         if csv:
             report.to_csv(csv)

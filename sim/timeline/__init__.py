@@ -16,7 +16,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOME = {"Timeline": "engine", "exposed": "engine", "run": "engine", "write_trace": "trace"}
+_HOME = {
+    "Timeline": "engine",
+    "exposed": "engine",
+    "run": "engine",
+    "Span": "trace",
+    "write_trace": "trace",
+}
 
 __all__ = list(_HOME)
 
