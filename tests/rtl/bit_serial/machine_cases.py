@@ -152,7 +152,7 @@ def program_cases(machine: Machine, arithmetic: dict[str, int], count: int) -> l
         jobs = [_multiplication(machine, rng, 3 * index + job) for job in range(1 + index % 3)]
         threshold = round((0, 0.5, 0, 0.1)[index % 4] * 2**32)
         memory = Memory(int(rng.integers(1, 40)), threshold, seed=index)
-        cases.append(_program_case(machine, arithmetic, jobs, memory))
+        cases.append(program_case(machine, arithmetic, jobs, memory))
     return cases
 
 
@@ -170,9 +170,10 @@ def _multiplication(machine: Machine, rng: np.random.Generator, index: int) -> M
     return Multiplication(tensor, activations.astype(np.float16))
 
 
-def _program_case(
+def program_case(
     machine: Machine, arithmetic: dict[str, int], jobs: list[Multiplication], memory: Memory
 ) -> dict[str, Any]:
+    """A list of descriptors as the bench wants it: memory, writes and counters to expect."""
     geometry = Geometry(machine.rows, machine.columns, machine.lanes, machine.port_bits)
     program = assemble(jobs, geometry, DEFAULT_FORMATS)
     results = []
