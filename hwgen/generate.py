@@ -25,7 +25,10 @@ from plait.sim.spec.base import Accelerator, Phase
 __all__ = ["Manifest", "design_of", "generate"]
 
 MANIFEST = "manifest.json"
-_RECIPES = {"bit_serial": "plait.hwgen.bit_serial.recipe"}
+_RECIPES = {
+    "bit_serial": "plait.hwgen.bit_serial.recipe",
+    "offload": "plait.hwgen.attention.recipe",
+}
 _MADE_BY_MAKE = ("build", "build-wave", "results.mem", "wave.vcd")
 
 

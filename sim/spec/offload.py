@@ -16,7 +16,7 @@ from plait.sim.spec.base import Accelerator, Integer, Number, Section
 from plait.sim.spec.load import load_accelerator
 from plait.sim.spec.roofline import Roofline, TensorParallel
 
-__all__ = ["Offload", "OffloadEfficiency", "OffloadNetwork", "Pipelining", "Pool"]
+__all__ = ["AttentionUnit", "Offload", "OffloadEfficiency", "OffloadNetwork", "Pipelining", "Pool"]
 
 
 def _known_device(device: str | Roofline) -> str | Roofline:
@@ -84,6 +84,28 @@ class Pipelining(Section):
         return max(self.batches_in_flight - 1, 1)
 
 
+class AttentionUnit(Section):
+    """The unit of a memory device that computes attention; what Verilog is generated of."""
+
+    query_heads: Integer = Field(4, ge=1, le=32, description="Of one KV head, at once")
+    head_size: Integer = Field(64, ge=1, le=512, description="Values of a key")
+    lanes: Integer = Field(16, ge=1, le=512, description="Products a cycle of each query head")
+    port_bits: Integer = Field(512, ge=256, le=4096, description="Of the memory port, a cycle")
+    max_segments: Integer = Field(64, ge=1, le=4096, description="Ranges of tokens of a mask")
+    score_fraction_bits: Integer = Field(12, ge=1, le=30, description="Of a base-2 score")
+    score_bits: Integer = Field(24, ge=3, le=46, description="Of a score in all")
+    table_bits: Integer = Field(6, ge=1, le=16, description="Pieces of 2^x, base-2 logarithm")
+    probability_bits: Integer = Field(18, ge=2, le=30, description="Fraction of an entry of 2^x")
+    guard_bits: Integer = Field(13, ge=0, le=30, description="That sums have beyond them")
+    context_bits: Integer = Field(15, ge=1, le=24, description="Tokens a device, base-2 logarithm")
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.port_bits & (self.port_bits - 1):
+            raise ValueError(f"port_bits must be a power of two, got {self.port_bits}")
+        return self
+
+
 class Offload(Accelerator):
     """A machine of the offload family."""
 
@@ -115,6 +137,9 @@ class Offload(Accelerator):
     )
     usable_memory: Number = Field(
         0.9, gt=0, le=1, description="Share of a device's memory for weights or KV"
+    )
+    attention_unit: AttentionUnit | None = Field(
+        None, description="Of a memory device, for its Verilog; no cost model reads it"
     )
     published_weight_bytes: Mapping[str, Number] = Field(
         {}, description="FP16 weights by model as the paper states them, bytes; published only"
