@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from plait.sim.serving._state import DECODE, MIXED, PROMPT, TIMELINE_COLUMNS
@@ -21,17 +20,18 @@ from plait.sim.serving.bins import FLOOR_S, RATIO
 __all__ = ["DONE", "FULL", "NEED_ARRIVALS", "NEED_SLOTS", "advance"]
 
 DONE, NEED_ARRIVALS, NEED_SLOTS, FULL = range(4)
-# Only `advance` is called from Python: wrappers of the others would only take time to compile.
+# What would only take time to compile is left out: the counting of references, as nothing here
+# allocates an array, and wrappers, as only `advance` is called from Python.
+_OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 _WITHOUT_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_inner = njit(**_WITHOUT_WRAPPERS)
-
+_inner = njit(**_OPTIONS, **_WITHOUT_WRAPPERS)
 
 (RUNNING, WAITING, USED, BUSY, DOWN, TOKENS, PROMPT_TOKENS, ARRIVED, FINISHED, LOST) = range(
     len(TIMELINE_COLUMNS)
 )
 
 
-@njit(cache=True)
+@njit(cache=True, **_OPTIONS)
 def advance(rules, tables, state, arrivals, is_last):
     """Run until everything is served, or until the caller must give or take something."""
     g, inst, events = state.g[0], state.instances, state.events
@@ -568,20 +568,16 @@ def _change(rules, state, event):
 def _lose_kv(state, i, device):
     """Lose the KV of all running requests (device -1) or of those that live on one device."""
     inst, kept = state.instances[i], 0
-    count = inst["running"]
-    lost = np.empty(count, np.int64)
-    n = 0
-    for k in range(count):
+    for k in range(inst["running"] - 1, -1, -1):  # each goes to the front: the oldest last
         s = state.running[i, k]
         if device < 0 or state.slots[s]["device"] == device:
-            lost[n] = s
-            n += 1
-        else:
-            state.running[i, kept] = s
+            state.running[i, k] = -1
+            _lose(state, i, s)
+    for k in range(inst["running"]):
+        if state.running[i, k] >= 0:
+            state.running[i, kept] = state.running[i, k]
             kept += 1
     inst["running"] = kept
-    for k in range(n - 1, -1, -1):  # each goes to the front: the oldest last
-        _lose(state, i, lost[k])
 
 
 @_inner
@@ -613,8 +609,11 @@ def _double_interval(state):
     rows = state.timeline
     half = len(rows) // 2
     for k in range(half):
-        rows[k] = rows[2 * k] + rows[2 * k + 1]
-    rows[half:] = 0.0
+        for column in range(rows.shape[1]):
+            rows[k, column] = rows[2 * k, column] + rows[2 * k + 1, column]
+    for k in range(half, len(rows)):
+        for column in range(rows.shape[1]):
+            rows[k, column] = 0.0
     state.g[0]["interval_s"] *= 2
 
 

@@ -133,7 +133,8 @@ class Cluster(Section):
         """Make the error for a key of this description."""
         if self._document is None:
             return SpecError(what, where=f"cluster: {key}", **more)
-        return SpecError(what, where=f"{self._document.place(key)}: {key}", **more)
+        first = f"{key}.machine" if key.endswith("]") else key  # an entry stands where it begins
+        return SpecError(what, where=f"{self._document.place(first)}: {key}", **more)
 
     def device_of(self, index: int) -> Accelerator:
         """The machine of one entry of ``devices``."""

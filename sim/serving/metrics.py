@@ -283,10 +283,10 @@ def outcome(
             {
                 "device": [f.device for f in cluster.failures],
                 "at_s": [f.at_s for f in cluster.failures],
-                "for_s": [f.for_s for f in cluster.failures],
+                "for_s": pd.Series([f.for_s for f in cluster.failures], dtype=object),
                 "requests_hit": [hits.get(k, 0) for k in range(len(cluster.failures))],
             }
-        ).astype({"for_s": object}),
+        ),
         limits={k: v for k, v in cluster.limits.model_dump().items() if v is not None},
         _requests=requests,
     )

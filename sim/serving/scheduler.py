@@ -146,8 +146,8 @@ class Policy:
         if kv_bytes < self.model.kv_bytes_per_token * self.cluster.batching.block_tokens:
             raise self.cluster.refuse(
                 f"devices[{k}]",
-                f"{width} x {entry.machine} cannot hold {self.cluster.model} and any KV",
-                got=f"{capacity / 1e9:.1f} GB usable",
+                f"{width} x {entry.machine} with {capacity / 1e9:.1f} GB usable cannot hold "
+                f"{self.cluster.model} and any KV",
                 expected=f"more than {self.model.weight_bytes / 1e9:.1f} GB",
             )
         prefills = machine if self.cluster.prefill == "local" else None

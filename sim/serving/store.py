@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ class Store:
             with np.load(self._checkpoint, allow_pickle=False) as kept:
                 arrays = {name: kept[name] for name in kept.files}
             self._parts = int(arrays.pop("parts"))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise PlaitError(f"cannot be read: {error}", where=str(self._checkpoint)) from None
         return arrays
 
