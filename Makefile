@@ -1,8 +1,9 @@
 # Plait: the commands to remember. Each does all its own set-up in .venv; no root is needed.
 #   make demo       the whole braid on a real LLM, and one HTML page
-#   make test       the tests, the RTL simulations included; all but the two below
+#   make test       the tests, the RTL simulations included; all but the three below
 #   make test-rtl   only the tests that simulate Verilog
 #   make test-mutations   all mutations: each bench must fail on Verilog that was broken
+#   make test-page  the HTML page in headless Chromium, which must be installed
 #   make test-long  what takes minutes and repeats in kind: perplexity in every format
 #   make check      lint, types, import contracts, figures of the README
 #   make readme     write the measured figures of the README afresh
@@ -21,19 +22,22 @@ JOBS   ?= 2
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --only-binary :all:
 
-.PHONY: demo test test-rtl test-mutations test-long check docs readme notebooks size clean
+.PHONY: demo test test-rtl test-mutations test-page test-long check docs readme notebooks size clean
 
 demo: $(STAMP)
 	$(BIN)/plait demo --output $(PAGE)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m "not mutation and not long" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m "not mutation and not long and not page" $(ARGS)
 
 test-rtl: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m "rtl and not mutation" $(ARGS)
 
 test-mutations: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools tests/rtl/test_mutations.py $(ARGS)
+
+test-page: $(STAMP)
+	$(BIN)/python -m pytest -m page $(ARGS)
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m long $(ARGS)
