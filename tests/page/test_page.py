@@ -1,6 +1,6 @@
-"""Pages in headless Chromium: no console errors, no sideways scroll, both colour schemes, keyboard.
+"""The page in headless Chromium: console, widths, colour schemes, keyboard (`make test-page`).
 
-`make test-page`; needs Debian's chromium, which `.ci/run` installs and `make test` does not ask for.
+Needs Debian's chromium, which `.ci/run` installs and `make test` does not ask for.
 """
 
 from __future__ import annotations
