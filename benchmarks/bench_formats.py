@@ -22,6 +22,7 @@ from plait.models.quantize import scales as rules
 
 INPUTS = 4096
 GROUP = 128
+NAMES = [name for name in formats.names() if formats.get(name).has_table]
 REPEATS = 3
 TARGET_BITMOD4 = 50e6  # weights a second on two cores
 COPY_BYTES = 1 << 28
@@ -93,7 +94,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=4096)
-    parser.add_argument("--format", nargs="*", default=formats.names())
+    parser.add_argument("--format", nargs="*", default=NAMES)
     arguments = parser.parse_args()
     random = np.random.default_rng(0)
     weight = random.standard_normal((arguments.rows, INPUTS), np.float32) * np.float32(0.02)

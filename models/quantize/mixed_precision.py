@@ -99,7 +99,8 @@ def quantize_mixed(
 
     Args:
         average_bits: of the codes, over all quantised weights; scales come on top.
-        inputs: tokens (batch, window) to calibrate with; None = errors of the weights alone.
+        inputs: tokens (batch, window) to calibrate with, or what `calibrate.collect` gave for them;
+            None = errors of the weights alone.
         group_size, widths: as in `width_errors`.
         include_head: quantise the output matrix too.
         progress: called with the weights measured and the weights in all.
@@ -109,7 +110,9 @@ def quantize_mixed(
     from plait.models.quantize.swap import quantizable, replace_linears
 
     layers = dict(quantizable(module, include_head))
-    measured = {} if inputs is None else collect(module, inputs, layers)
+    measured = inputs if isinstance(inputs, Mapping) else {}
+    if inputs is not None and not isinstance(inputs, Mapping):
+        measured = collect(module, inputs, layers)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
     errors, done = {}, 0
     for name, layer in layers.items():

@@ -52,7 +52,7 @@ def quantize_module(
         only: patterns of module names, as ``layers.*.mlp.*``; the rest stays.
         progress: called with the weights quantised and the weights in all.
         configuration: what the method takes besides; ``inputs`` are here tokens (batch, window)
-            that run through the module to calibrate it.
+            that run through the module to calibrate it, or what `calibrate.collect` gave for them.
     """
     fmt = formats.get(format)
     patterns = [only] if isinstance(only, str) else list(only)
@@ -64,7 +64,7 @@ def quantize_module(
     if not chosen:
         raise FormatError("no linear layers to quantise", where=type(module).__name__, got=only)
     calibration = configuration.pop("inputs", None)
-    measured = {} if calibration is None else collect(module, calibration, dict(chosen))
+    measured = _measured(module, calibration, dict(chosen))
     total, done = sum(linear.weight.numel() for _, linear in chosen), 0
     replaced: dict[int, Any] = {}
     for name, linear in chosen:
@@ -80,6 +80,18 @@ def quantize_module(
         if progress:
             progress(done, total)
     return _copied(module, replaced)
+
+
+def _measured(module: nn.Module, calibration: Any, layers: dict[str, Any]) -> Mapping[str, Any]:
+    """Statistics of each layer; none without calibration data."""
+    if calibration is None:
+        return {}
+    if not isinstance(calibration, Mapping):
+        return collect(module, calibration, layers)
+    missing = [name for name in layers if name not in calibration]
+    if missing:
+        raise FormatError("no statistics", where=missing[0], expected="those of every layer")
+    return calibration
 
 
 def replace_linears(

@@ -37,4 +37,4 @@ def plait(
         raise typer.Exit
 
 
-from plait.cli import explore, gates, rewrites, serve, time, tools, values  # noqa: E402, F401 - they register their commands
+from plait.cli import explore, gates, rewrites, serve, study, time, tools, values  # noqa: E402, F401 - they register their commands

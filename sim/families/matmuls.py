@@ -21,6 +21,12 @@ __all__ = ["Matmuls"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+_DECODERS = {  # what a machine would need for codes that mean nothing by themselves
+    "palette": "a lookup table of the tensor's own values",
+    "vector": "a codebook memory",
+    "additive": "a codebook memory for each of several codebooks",
+    "two_four": "an unpacker of two widths and an FP16 side path",
+}
 _LARGEST_COUNT = 2.0**62  # half of what an int64 holds
 
 
@@ -200,6 +206,13 @@ def _code_bits_and_terms(name: str, bits: float) -> tuple[int, int]:
     if not name:
         return int(bits), -(-int(bits) // 2)
     found = get(name)
+    if not found.has_table:
+        raise SpecError(
+            "needs a decoder that the machine does not describe",
+            where=f"weights in {name}",
+            got=_DECODERS[found.decoder],
+            expected="a format that a code alone defines, or a GPU, which decodes in software",
+        )
     try:
         return found.code_bits, found.term_count
     except FormatError:

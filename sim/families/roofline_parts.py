@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from plait.errors import SpecError
 
 if TYPE_CHECKING:
+    from plait.models.formats import Format
     from plait.models.graph.workload import Workload
     from plait.sim.spec.roofline import Roofline
 
@@ -26,6 +27,7 @@ __all__ = ["Parts", "closed_form_parts", "published_parts"]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
+_HALF_BITS = 16
 SOFTMAX_OPERATIONS = 5  # a score: maximum, subtraction, exponential, sum, division
 NORM_OPERATIONS = 7  # an element
 ACTIVATION_OPERATIONS = 2  # an element
@@ -370,8 +372,13 @@ def _fits_int8(c: _Columns, role: str) -> NDArray[np.bool_]:
 
     names, bits = c.of[f"{role}_format"], c.of[f"{role}_bits"]
     # A scale beside 8-bit codes makes more than 8 bits stored, not a wider multiplier.
-    code_bits = [get(n).code_bits if n else b for n, b in zip(names, bits, strict=True)]
+    # What a codebook holds is FP16, however few bits its indices have.
+    code_bits = [_code_bits(get(n)) if n else b for n, b in zip(names, bits, strict=True)]
     return np.array(code_bits, dtype=np.float64) <= 8
+
+
+def _code_bits(fmt: Format) -> int:
+    return fmt.code_bits if fmt.has_table else _HALF_BITS
 
 
 def _all_fit_int8(workload: Workload, role: str) -> bool:
