@@ -28,6 +28,7 @@ MANIFEST = "manifest.json"
 _RECIPES = {
     "bit_serial": "plait.hwgen.bit_serial.recipe",
     "offload": "plait.hwgen.attention.recipe",
+    "sparse_dsp": "plait.hwgen.sparse_dsp.recipe",
 }
 _MADE_BY_MAKE = ("build", "build-wave", "results.mem", "wave.vcd")
 

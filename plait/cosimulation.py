@@ -52,7 +52,7 @@ LAYER_FORMATS = ("bitmod3", "bitmod4", "int6", "int8")
 _DEFAULT_FORMAT = "bitmod4"
 _LAYER_GROUP = 64  # SmolLM2's 576 inputs are nine groups of it
 _SLACK_CYCLES = 10_000
-_TEXT = (
+TEXT = (
     "Ever since I was a child, I have been something of a daredevil, and I have always lost by it."
 )
 
@@ -165,7 +165,7 @@ def cosimulate_layer(
     machine: str | Path | Accelerator,
     op: str | None = None,
     *,
-    formats: Sequence[str] = LAYER_FORMATS,
+    formats: Sequence[str] = (),
     activations: Sequence[str] = ("fp16", "int8"),
     tokens: int = 16,
     phase: Phase = "decode",
@@ -177,16 +177,31 @@ def cosimulate_layer(
 
     Args:
         op: one linear, such as ``layers.0.mlp.down_proj``; by default all seven of layer 0.
-        formats: weight formats, groups of 64.
+            A sparse DSP machine runs the whole layer then (`plait.cosimulation_sparse`).
+        formats: weight formats, groups of 64; by default LAYER_FORMATS.
         activations: fp16, int8 (one scale a linear), or both.
         tokens: of the text that runs through the model.
         trace: file that gets the waveform (VCD) of the last run.
     """
     machine = load_accelerator(machine)
+    if machine.family == "sparse_dsp":
+        from plait.cosimulation_sparse import cosimulate_sparse
+
+        yield from cosimulate_sparse(
+            machine,
+            op,
+            formats=formats or (default_format(machine),),
+            tokens=tokens,
+            stall=stall,
+            seed=seed,
+            trace=trace,
+        )
+        return
     from plait.models.llm import load_module
 
+    formats = formats or LAYER_FORMATS
     module = load_module("smollm2-135m")
-    for name, (weights, captured) in _linears(module, op, tokens).items():
+    for name, (weights, captured) in linears_of(module, op, tokens).items():
         for format in formats:
             tensor = quantize(weights, format, group_size=_LAYER_GROUP, scale_bits=8)
             for kind in activations:
@@ -201,6 +216,11 @@ def cosimulate_layer(
                     trace=trace,
                     op=name,
                 )
+
+
+def default_format(machine: str | Path | Accelerator) -> str:
+    """The weight format of a layer where the caller names none."""
+    return "int4" if load_accelerator(machine).family == "sparse_dsp" else _DEFAULT_FORMAT
 
 
 def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed: int = 0) -> int:
@@ -267,10 +287,15 @@ def run_program(
         seed=seed,
         trace=None if trace is None else Path(trace),
     )
+    raise_errors(design, run)
+    return run
+
+
+def raise_errors(design: Design, run: native.Run) -> None:
+    """Refuse what the machine itself refused."""
     raised = [name for bit, name in enumerate(design.errors) if run.error_flags >> bit & 1]
     if raised:
         raise PlaitError(f"the machine raised {raised[0]}", where=design.machine)
-    return run
 
 
 def _refuse_unwritable(path: Path) -> None:
@@ -298,7 +323,7 @@ def _quantised(
     return quantize(matrix, name, group_size=size, scale_bits=8)
 
 
-def _linears(
+def linears_of(
     module: Decoder, op: str | None, tokens: int
 ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Weights [outputs, inputs] and inputs [tokens, inputs] of the linears asked for."""
@@ -314,7 +339,7 @@ def _linears(
         return lambda _, inputs: captured.update({name: inputs[0]})
 
     hooks = [known[name].register_forward_pre_hook(keep(name)) for name in chosen]
-    ids = module.tokenizer(_TEXT)["input_ids"]
+    ids = module.tokenizer(TEXT)["input_ids"]
     if not 1 <= tokens <= len(ids):
         raise SpecError(
             "the text is shorter", where="tokens", got=tokens, expected=f"1 to {len(ids)}"

@@ -165,7 +165,9 @@ def decode(binary: NDArray[np.uint32]) -> Program:
         words = binary[starts[chosen, None] + np.arange(WORDS[queue])]
         _refuse_stray_bits(words, queue, chosen)
         masks = {"wait": _WAIT, "release": _RELEASE}
-        values = {n: _from_mask(_cut(words, p).astype(np.uint32), queue) for n, p in masks.items()}
+        values: dict[str, NDArray[Any]] = {
+            n: _from_mask(_cut(words, p).astype(np.uint32), queue) for n, p in masks.items()
+        }
         for name, pieces in fields.items():
             low, value = 0, np.zeros(len(chosen), np.int64)
             for piece in pieces:
@@ -184,7 +186,9 @@ def _cut(words: NDArray[np.uint32], piece: Piece) -> NDArray[np.int64]:
 def _scan(binary: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Where each instruction starts, and its queue."""
     opcodes = (binary >> _OPCODE.low).tolist()
-    starts, queues, at = [], [], 0
+    starts: list[int] = []
+    queues: list[int] = []
+    at = 0
     while at < len(opcodes):
         if opcodes[at] not in _BY_OPCODE:
             raise SpecError(
@@ -199,7 +203,7 @@ def _scan(binary: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uin
                 "the binary ends inside an instruction",
                 where=f"instruction {len(starts)} ({queue.name})",
                 got=f"{len(opcodes) - at} words",
-                expected=WORDS[queue],
+                expected=f"{WORDS[queue]}",
             )
         starts.append(at)
         queues.append(int(queue))

@@ -25,10 +25,31 @@ from numpy.typing import ArrayLike, NDArray
 from plait.models.golden.fixed import bit_length, round_half_even
 
 __all__ = [
-    "EXPONENTIAL", "GATE_FRACTION_BITS", "LOG_FRACTION_BITS", "NORMAL", "NORMAL_ERROR",
-    "NORM_ERROR", "RECIPROCAL_EXPONENT", "SIGMOID", "SIGMOID_ERROR", "SOFTMAX_ERROR",
-    "add", "exponential", "gate", "gelu", "inverse_root", "layer_norm", "multiply", "reciprocal",
-    "requantise", "rms_norm", "rotate", "saturate", "silu", "softmax",
+    "EXPONENTIAL",
+    "GATE_FRACTION_BITS",
+    "LOG_FRACTION_BITS",
+    "NORMAL",
+    "NORMAL_ERROR",
+    "NORM_ERROR",
+    "RECIPROCAL_EXPONENT",
+    "SIGMOID",
+    "SIGMOID_ERROR",
+    "SOFTMAX_ERROR",
+    "UNIT_BITS",
+    "add",
+    "exponential",
+    "gate",
+    "gelu",
+    "inverse_root",
+    "layer_norm",
+    "multiply",
+    "reciprocal",
+    "requantise",
+    "rms_norm",
+    "rotate",
+    "saturate",
+    "silu",
+    "softmax",
 ]  # fmt: skip
 
 Integers = NDArray[np.int64]

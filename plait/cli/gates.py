@@ -70,7 +70,7 @@ def cosimulate(
 
     Exit 1 if a value or a cycle differs. The first run of a machine builds its simulator.
     """
-    from plait.cosimulation import cosimulate_layer
+    from plait.cosimulation import cosimulate_layer, default_format
 
     for kind in activation or []:
         check_name("activation", kind, ("fp16", "int8"))
@@ -82,7 +82,7 @@ def cosimulate(
         for run in cosimulate_layer(
             machine,
             layer,
-            formats=format or ["bitmod4"],
+            formats=format or [default_format(machine)],
             activations=activation or ["fp16"],
             tokens=tokens,
             phase=parse_phase(phase),

@@ -1,0 +1,179 @@
+"""Runs the sparse DSP machine's Verilog on a layer of SmolLM2 beside its golden values.
+
+Takes a machine, gives a Cosimulation: one decode step of a whole pruned layer, or one of its
+linears as MV and as MM; every vector that a unit writes is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plait.cosimulation import TEXT, Cosimulation, linears_of, raise_errors
+from plait.errors import SpecError, unknown_name
+from plait.hwgen import native
+from plait.hwgen.design import Design
+from plait.hwgen.generate import design_of
+from plait.hwgen.sparse_dsp.assemble import Image, read_vector
+from plait.hwgen.sparse_dsp.checked import CheckedProgram, Value
+from plait.hwgen.sparse_dsp.layer import Layer, append_layer, channels_of, pruned
+from plait.hwgen.sparse_dsp.weights import BLOCK
+from plait.sim.families.bit_serial_schedule import MEMORY_LATENCY_CYCLES, Memory
+from plait.sim.families.sparse_dsp_schedule import Schedule, schedule
+from plait.sim.spec import Accelerator
+
+if TYPE_CHECKING:
+    from plait.models.llm.decoder import Decoder
+
+__all__ = ["cosimulate_sparse", "predicted", "run_checked"]
+
+_FORMATS = {"int8": 8, "int4": 4}
+_SLACK_CYCLES = 10_000
+_INT8 = 127
+
+
+def cosimulate_sparse(
+    machine: Accelerator,
+    op: str | None = None,
+    *,
+    formats: Sequence[str] = ("int4",),
+    tokens: int = 16,
+    stall: float = 0.0,
+    seed: int = 0,
+    trace: str | Path | None = None,
+) -> Iterator[Cosimulation]:
+    """Run a decode step of layer 0, or one linear of it, with SmolLM2's weights.
+
+    The weights are pruned to 2, 4, 8 and 16 of 16, each in a quarter of the blocks. The keys and
+    values of the context are laid out by the host.
+
+    Args:
+        op: one linear, such as ``layers.0.mlp.down_proj``: the last token as MV, the last four (the
+            rows of a tile) as MM; by default the whole layer for the last token.
+        formats: int4, int8.
+        tokens: of the text: the context, its last token the one that is computed.
+    """
+    from plait.models.llm import load_module
+
+    for format in formats:
+        if format not in _FORMATS:
+            raise SpecError(unknown_name("weight format of the layer", format, _FORMATS))
+    design = design_of(machine)
+    module = load_module("smollm2-135m")
+    for format in formats:
+        program = CheckedProgram(design.parameters)
+        if op is None:
+            layer = _layer(module, tokens)
+            result, _ = append_layer(program, layer, _FORMATS[format])["hidden"]
+            hidden = len(layer.hidden)
+            name, shape = "layers.0", (1, hidden, hidden)
+        else:
+            result, shape = _append_linear(program, module, op, _FORMATS[format], tokens, design)
+            name = op
+        image = program.assembler.image()
+        expected = predicted(design, image, stall, seed)
+        run = run_checked(design, image, 2 * expected.cycles + _SLACK_CYCLES, stall, seed, trace)
+        different = program.different(image, run.results)
+        at = program.assembler.address_in(image, result.vector)
+        words = run.results[at : at + result.vector.blocks]
+        yield Cosimulation(
+            machine=f"{machine.name} {design.parameters['Rows']} rows",
+            op=name,
+            format=format,
+            group_size=BLOCK,
+            activation="int8",
+            shape=shape,
+            stall=stall,
+            values_compared=sum(check.value.vector.elements for check in program.checks),
+            values_different=sum(different.values()),
+            cycles_predicted=expected.cycles,
+            cycles_measured=run.cycles,
+            cycles_by_cause=run.counters,
+            outputs=read_vector(words, result.vector.elements).astype(np.float32)[None],
+        )
+
+
+def predicted(design: Design, image: Image, stall: float = 0.0, seed: int = 0) -> Schedule:
+    """When the instructions of a program run, for this very pattern of stalls."""
+    memory = Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
+    depth = design.parameters["QueueDepth"]
+    return schedule(image.segments, image.segment_words, depth, memory)
+
+
+def run_checked(
+    design: Design,
+    image: Image,
+    cycle_limit: int,
+    stall: float = 0.0,
+    seed: int = 0,
+    trace: str | Path | None = None,
+) -> native.Run:
+    """Run a program; its `results` are the whole memory. The machine's error flags raise."""
+    run = native.run(
+        native.build(design, trace=trace is not None),
+        design,
+        image.blocks,
+        results_at=0,
+        results_words=image.words,
+        cycle_limit=cycle_limit,
+        latency_cycles=MEMORY_LATENCY_CYCLES,
+        stall=stall,
+        seed=seed,
+        trace=None if trace is None else Path(trace),
+    )
+    raise_errors(design, run)
+    return run
+
+
+def _append_linear(
+    program: CheckedProgram, module: Decoder, op: str, bits: int, tokens: int, design: Design
+) -> tuple[Value, tuple[int, int, int]]:
+    rows = design.parameters["Rows"]
+    if tokens < rows:
+        raise SpecError(
+            "too few rows for a tile", where="tokens", got=tokens, expected=f">= {rows}"
+        )
+    ((weights, captured),) = linears_of(module, op, tokens).values()
+    matrix, scales = pruned(weights.astype(np.float64), bits)
+    scale = float(np.abs(captured).max()) / _INT8
+    inputs = np.rint(captured / scale).astype(np.int8)
+    sums = inputs.astype(np.int64) @ matrix.codes.T.astype(np.int64)
+    largest = np.abs(sums * scales).max() / 32000
+    channels = channels_of(scales / largest, is_int8=False)
+    tile = [program.vector(row) for row in inputs[-rows:]]
+    result = program.linear("mv", matrix, channels, tile[-1])
+    program.linear_rows("mm", matrix, channels, tile)
+    return result, (rows, *matrix.codes.shape)
+
+
+def _layer(module: Decoder, tokens: int) -> Layer:
+    """Layer 0 with the state of the last token of the text."""
+    import torch
+
+    ids = module.tokenizer(TEXT)["input_ids"]
+    if not 2 <= tokens <= len(ids):
+        raise SpecError(
+            "the text is shorter", where="tokens", got=tokens, expected=f"2 to {len(ids)}"
+        )
+    with torch.no_grad():
+        _, keys, values = module(torch.tensor([ids[:tokens]]))
+        hidden = module.embed_tokens(torch.tensor(ids[tokens - 1]))
+    layer: Any = module.layers[0]
+    angles = (tokens - 1) * module.rope_frequencies.numpy().astype(np.float64)
+    both = np.concatenate([angles, angles])
+    named = {**dict(layer.self_attn.named_modules()), **dict(layer.mlp.named_modules())}
+    matrices = {n: m for n, m in named.items() if isinstance(m, torch.nn.Linear)}
+    norms = ("input_layernorm", "post_attention_layernorm")
+    return Layer(
+        weights={n: m.weight.detach().numpy().astype(np.float64) for n, m in matrices.items()},
+        gains={n: getattr(layer, n).weight.detach().numpy().astype(np.float64) for n in norms},
+        hidden=hidden.numpy().astype(np.float64),
+        past_keys=keys[0][0, :, :-1].transpose(0, 1).numpy().astype(np.float64),
+        past_values=values[0][0, :, :-1].transpose(0, 1).numpy().astype(np.float64),
+        cosines=np.cos(both),
+        sines=np.sin(both),
+        epsilon=module.shape.norm_eps,
+    )

@@ -1,0 +1,97 @@
+"""The whole machine: memory as the golden values leave it, cycles as the recurrence says."""
+
+import numpy as np
+import pytest
+from harness import RTL
+
+from plait.cosimulation import cosimulate_layer
+from plait.cosimulation_sparse import predicted, run_checked
+from plait.errors import PlaitError
+from plait.hwgen.generate import design_of
+from plait.hwgen.sparse_dsp.checked import CheckedProgram, expected_memory
+from plait.hwgen.sparse_dsp.example import example
+from plait.models.golden.special_unit import Constants
+from plait.sim.compiler.instruction import MiscOperation
+from plait.sim.families.sparse_dsp_schedule import DOT_LATENCY
+from plait.sim.spec import load_accelerator
+
+pytestmark = [pytest.mark.rtl, pytest.mark.slow]
+
+DESIGN = design_of(load_accelerator("flightllm-small"))
+BLOCK = 16
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.1, 0.5])
+def test_memory_and_cycles(stall):
+    for seed in range(4):
+        program = example(DESIGN, seed)
+        expected = predicted(DESIGN, program.image, stall, seed)
+        run = run_checked(DESIGN, program.image, 4 * expected.cycles, stall, seed)
+        assert (run.results == expected_memory(program.checked, program.image)).all()
+        assert run.cycles == expected.cycles
+        assert sum(run.counters.values()) == run.cycles
+        assert run.counters["fetch"] == expected.fetch_cycles
+
+
+def test_programs_longer_than_the_instruction_buffer():
+    program = CheckedProgram({**DESIGN.parameters, "SegmentEntries": 8})
+    rng = np.random.default_rng(4)
+    value = program.vector(rng.integers(-99, 99, 40))
+    for number in range(9):
+        constants = Constants(2, 1, output_shift=1)
+        value = program.misc(str(number), MiscOperation.ADD, value, value, constants)
+    image = program.assembler.image()
+    assert len(image.segments) > 2
+    expected = predicted(DESIGN, image)
+    run = run_checked(DESIGN, image, 4 * expected.cycles)
+    assert (run.results == expected_memory(program, image)).all()
+    assert run.cycles == expected.cycles
+
+
+@pytest.mark.parametrize(
+    ("word", "byte", "value", "named"),
+    [
+        (0, 0, 0, "program"),  # magic
+        (0, 4, 0, "program"),  # a segment of no words
+        (1, 3, 0x70, "program"),  # an opcode there is not
+    ],
+)
+def test_a_bad_program_ends_the_run(word, byte, value, named):
+    image = example(DESIGN).image
+    changed = image.blocks[0].copy()
+    changed[word, byte] = value
+    bad = type(image)(
+        {**image.blocks, 0: changed}, image.segments, image.segment_words, image.words
+    )
+    with pytest.raises(PlaitError, match=rf"the machine raised {named}|did not finish"):
+        run_checked(DESIGN, bad, 20000)
+
+
+def test_an_operation_there_is_not_is_reported():
+    program = CheckedProgram(DESIGN.parameters)
+    value = program.vector(np.arange(BLOCK))
+    program.misc("add", MiscOperation.ADD, value, value, Constants())
+    segment = program.assembler.image()
+    image = segment.blocks[0].copy()
+    binary = image[1:].reshape(-1).view("<u4")
+    place = next(i for i, w in enumerate(binary) if w >> 28 == 5 and i >= 21)
+    binary[place] |= 15
+    bad = type(segment)(
+        {**segment.blocks, 0: image}, segment.segments, segment.segment_words, segment.words
+    )
+    with pytest.raises(PlaitError, match="the machine raised operation"):
+        run_checked(DESIGN, bad, 20000)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("format", "stall"), [("int4", 0.0), ("int8", 0.1)])
+def test_a_layer_of_a_real_model(format, stall):
+    (run,) = cosimulate_layer("flightllm-small", formats=[format], stall=stall)
+    assert run.values_compared > 13000
+    assert run.values_different == 0
+    assert run.cycles_measured == run.cycles_predicted
+
+
+def test_the_latency_of_the_array_is_said_twice_alike():
+    package = (RTL / "sparse_dsp" / "plait_sd_machine_pkg.sv").read_text()
+    assert f"DOT_LATENCY = {DOT_LATENCY};" in package

@@ -1,0 +1,37 @@
+"""The modules around the DSP chains, each alone."""
+
+import pytest
+from harness import RTL, simulate, sources_of
+
+from plait.hwgen.sparse_dsp.tables import tables_package
+
+pytestmark = pytest.mark.rtl
+
+
+def run(top: str, folder, **parameters: int) -> None:
+    sources = sources_of(top, "sparse_dsp.f")
+    bench = top.replace("plait_sd_", "cocotb_sd_")
+    simulate(top, bench, folder, sources=sources, **parameters)
+
+
+def test_the_committed_tables_are_those_of_the_golden_model():
+    assert (RTL / "sparse_dsp" / "plait_sd_tables_pkg.sv").read_text() == tables_package()
+
+
+def test_special(tmp_path):
+    run("plait_sd_special", tmp_path)
+
+
+@pytest.mark.parametrize("depth", [8, 1, 3])
+def test_scheduler(depth, tmp_path):
+    run("plait_sd_scheduler", tmp_path, QueueDepth=depth)
+
+
+@pytest.mark.parametrize("port_bits", [256, 64, 8])
+def test_store(port_bits, tmp_path):
+    run("plait_sd_store", tmp_path, PortBits=port_bits)
+
+
+@pytest.mark.parametrize(("port_bits", "flight"), [(256, 32), (32, 1), (8, 3)])
+def test_load(port_bits, flight, tmp_path):
+    run("plait_sd_load", tmp_path, PortBits=port_bits, RowsInFlight=flight)
