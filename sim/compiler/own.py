@@ -136,8 +136,9 @@ class _Planner:
         values = outputs * BLOCK
         block = values * density * float(self.c["weight_bits"][row]) / 8
         index = 0.0
-        if density < 1:
-            places = values / 8 if self.machine.storage.index == "mask" else values * density / 2
+        kind = self.machine.storage.index
+        if density < 1 and kind != "none":
+            places = values / 8 if kind == "mask" else values * density / 2
             index = places + values / (BLOCK * BLOCK)  # FSB: a byte a block of 16 x 16
         return {"density": density, "block_bytes": block, "index_bytes": index}
 

@@ -184,7 +184,7 @@ def _overlapped(
     loaded, ends = 0.0, [0.0] * depth  # of the latest products, the oldest first
     alike = nest.groups - 1
     run = min(alike, -(-depth // len(full)) + 2 * _SETTLED)
-    marks = []
+    marks: list[float] = []
     for group in range(run + 1):
         if group == run and alike > run:
             slope = (marks[-1] - marks[-1 - _SETTLED]) / _SETTLED

@@ -95,8 +95,9 @@ class SparseDspMemory(Section):
 class Storage(Section):
     """How our own model stores weights and keeps data; the published one is fixed."""
 
-    index: Literal["mask", "list"] = Field(
-        "mask", description="Places of kept weights: 16-bit masks, or 4 bits a kept weight"
+    index: Literal["mask", "list", "none"] = Field(
+        "mask",
+        description="Places of kept weights: 16-bit masks, 4 bits a kept weight, or left out",
     )
     always_on_chip: bool = Field(
         True, strict=True, description="Decode keeps vectors in the core between operations"

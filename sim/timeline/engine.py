@@ -74,9 +74,12 @@ def run(program: Program, durations: Floats, issue: float = 0.0) -> Timeline:
             "not one time of 0 or more an instruction", where="durations", got=durations.shape,
             expected=f"({len(program)},)",
         )  # fmt: skip
-    masks = [np.ascontiguousarray(program[name]) for name in ("wait", "release")]
     starts, ends, _, given, taken = simulate(
-        np.ascontiguousarray(program["queue"]), *masks, durations, float(issue)
+        np.ascontiguousarray(program["queue"]),
+        np.ascontiguousarray(program["wait"]),
+        np.ascontiguousarray(program["release"]),
+        durations,
+        float(issue),
     )
     if (ends < 0).any():
         raise _stopped(program, ends, given, taken)

@@ -15,7 +15,9 @@ from plait.errors import SpecError
 from plait.models.graph import Graph, load_graph
 from plait.sim import simulate
 from plait.sim.compiler.published import in_order, units
-from plait.sim.compiler.unit import whole
+from plait.sim.compiler.storage import merged_words, storage_bytes
+from plait.sim.compiler.unit import closed, whole
+from plait.sim.families.sparse_dsp_differences import differences, ratio_of_ratios
 from plait.sim.families.sparse_dsp_times import durations, rates
 from plait.sim.report.report import Report
 from plait.sim.spec import load_accelerator
@@ -121,6 +123,69 @@ def test_the_six_requests(llama: Graph) -> None:
         lengths = (-(-(prompt + i + 1) // 16) * 16 for i in range(new))
         # the authors add up steps printed to six decimals
         assert sum(step_ms[n] for n in lengths) == pytest.approx(wanted, abs=5e-7 * new)
+
+
+def test_storage_of_all_programs(llama: Graph) -> None:
+    """Paper: 1.67 TB, 4.77 GB, 3.25 GB; sums of the published instruction counts: 1.69 TB, 5.0 GB.
+
+    The rule of the paper's merge is not stated: ours merges more.
+    """
+    machine = load_accelerator("flightllm-u280")
+
+    def words(phase: str, tokens: int, merged: bool) -> int:
+        formats = machine.formats.resolve(llama.name, phase)
+        compiled = units(llama.bind(phase, 1, tokens, None, formats), machine)
+        programs = [(unit.count, closed(unit.program)) for unit in compiled]
+        return sum(n * (merged_words(p) if merged else p.words) for n, p in programs)
+
+    prompt = {merged: words("prefill", 128, merged) for merged in (False, True)}
+    steps = {n: (words("decode", n, False), words("decode", n, True)) for n in range(16, 2049, 16)}
+
+    def total(merged: bool, cores: int, by_bucket: bool) -> int:
+        return storage_bytes(lambda n: steps[n][merged], prompt[merged], cores, by_bucket)
+
+    assert total(False, cores=3, by_bucket=False) == pytest.approx(1.69e12, rel=0.005)
+    assert total(False, cores=1, by_bucket=True) == pytest.approx(5.0e9, rel=0.01)
+    assert total(True, cores=1, by_bucket=True) == pytest.approx(1.774e9, rel=0.001)
+
+
+def test_claims_of_the_paper(llama: Graph) -> None:
+    """Fig. 1: U280 55 token/s at 45 W, V100S 45 token/s at 220 W; energy 6.0x, cost 1.8x."""
+    paper = ratio_of_ratios(55, 45, 45, 220)
+    assert paper == pytest.approx(6.0, rel=0.005)
+    rate = 1 / published(llama, "flightllm-u280", "decode", 128).seconds
+    assert rate == pytest.approx(55, rel=0.04)  # 56.6 token/s
+    power_w = load_accelerator("flightllm-u280").power_w
+    assert ratio_of_ratios(rate, power_w, 45, 220) == pytest.approx(6.15, abs=0.01)
+    # 1.8x needs a U280 of about 8150 USD beside the V100S of 12000 USD; the paper's price of the
+    # U280 is not known to us, so the claim is not reproduced, only what it implies.
+    assert ratio_of_ratios(55, 8150, 45, 12_000) == pytest.approx(1.8, rel=0.001)
+
+
+def test_vhk158_beside_a_gpu(llama: Graph) -> None:
+    """Paper: 1.2x the throughput of an A100. Rates of the authors' sample log, vLLM in FP16.
+
+    Decode alone gives 1.03 to 1.16 times; nowhere 1.2.
+    """
+    gpu_tokens_per_s = {(128, 512): 89.4, (128, 1024): 87.9, (128, 1536): 87.5}
+    gpu_tokens_per_s |= {(512, 512): 87.1, (512, 1024): 86.1, (512, 1536): 87.1}
+    ratios = {
+        case: case[1] / (REQUESTS[case] * 1e-3) / gpu for case, gpu in gpu_tokens_per_s.items()
+    }
+    assert min(ratios.values()) == pytest.approx(1.034, abs=0.001)
+    assert max(ratios.values()) == pytest.approx(1.158, abs=0.001)
+
+
+def test_what_ours_differs_in(llama: Graph) -> None:
+    """Each difference has a sign; together they are what the two models are apart."""
+    found = dict(differences(llama, load_accelerator("flightllm-u280"), "decode", 512))
+    assert found["all together: published"] == pytest.approx(-0.055, abs=0.002)
+    assert found["published: keys and values read a second time"] == pytest.approx(0.037, abs=0.001)
+    assert found["vectors go to memory and back in decode"] > 0
+    assert found["places of kept weights left out"] < 0
+    assert found["places of kept weights as lists of 4 bits"] > 0
+    assert found["no drain at the end of a sum"] < 0
+    assert found["outputs and heads divided evenly over the cores"] < 0
 
 
 @pytest.mark.parametrize(
