@@ -188,6 +188,13 @@ def _offload() -> Iterator[Error]:
     yield from measure()
 
 
+def _sparse_dsp() -> Iterator[Error]:
+    """FlightLLM: its simulator, two measured steps, our closed form and timeline."""
+    from plait.measured_sparse_dsp import measure
+
+    yield from measure()
+
+
 def speedups(announce: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
     """Recompute the speedups of bitmod-lossy in the BitMoD paper: a row a model and phase.
 
@@ -287,5 +294,6 @@ _MEASURED: dict[str, tuple[Callable[[], Iterator[Error]], ...]] = {
     "bit_serial": (_bit_serial_published, _speedups, _bit_serial_gates),
     "offload": (_offload,),
     "roofline": (_roofline_published, _roofline_closed_form),
+    "sparse_dsp": (_sparse_dsp,),
     "systolic": (_systolic,),
 }

@@ -1,0 +1,99 @@
+"""The measured error of the sparse DSP family: published rows, hardware, and our two counts."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plait.measured import Error
+from plait.models.graph import load_graph
+from plait.sim import simulate
+
+if TYPE_CHECKING:
+    from plait.models.graph.graph import Graph
+    from plait.sim.report.report import Report
+
+__all__ = ["MEASURED_CYCLES", "measure"]
+
+# One decode step of Llama-2-7B on a U280 at 225 MHz, counted by the chip itself: a third party's
+# measurement of the authors' package. Context -> cycles.
+MEASURED_CYCLES = {128: 3_937_100, 512: 4_272_163}
+
+_ROWS = Path(__file__).parent / "sim/published/flightllm.csv"
+_QUEUES = ("ld", "st", "mm", "mv", "misc", "sys")
+_MILLISECOND_DECIMALS = 6
+
+
+def measure() -> Iterator[Error]:
+    """Measure all of it."""
+    yield from _published()
+    yield from _hardware()
+    yield from _fidelities()
+
+
+def _published() -> Iterator[Error]:
+    """The 61 rows of the published simulator: one prefill, 60 decode steps, on a VHK158."""
+    seconds, counts = [], []
+    for row in _reference():
+        report = _run("flightllm-vhk158", row["phase"], int(row["tokens"]), "published")
+        units = report.totals["units"]
+        times = {f"{queue}_ms": units[queue]["seconds"] * 1e3 for queue in _QUEUES}
+        times["total_ms"] = report.seconds * 1e3
+        for name, ours in times.items():
+            if float(row[name]):
+                seconds.append(_relative(round(ours, _MILLISECOND_DECIMALS), float(row[name])))
+        counts += [
+            _relative(units[queue]["instructions"], int(row[f"{queue}_n"]))
+            for queue in _QUEUES
+            if int(row[f"{queue}_n"])
+        ]
+    machine = "`sparse_dsp`, `published`"
+    against = "rows of the FlightLLM authors' simulator"
+    yield Error(
+        f"times by queue of {machine}", f"{against}, 6 decimals", len(seconds), max(seconds)
+    )
+    yield Error(f"instructions by queue of {machine}", against, len(counts), max(counts))
+
+
+def _hardware() -> Iterator[Error]:
+    """The two measured decode steps, for the published model and for ours."""
+    for fidelity in ("published", "closed_form"):
+        errors = [
+            _relative(float(_run("flightllm-u280", "decode", n, fidelity).cycles or 0), measured)
+            for n, measured in MEASURED_CYCLES.items()
+        ]
+        what = f"cycles of `flightllm-u280`, `{fidelity}`"
+        yield Error(what, "decode steps measured on a U280", len(errors), max(errors))
+
+
+def _fidelities() -> Iterator[Error]:
+    """Ours added up against ours run, in both phases."""
+    steps = [("decode", n) for n in (1, 128, 500, 2048)] + [("prefill", n) for n in (64, 256)]
+    errors = [
+        _relative(_run(machine, phase, n, "closed_form").seconds, _run(machine, phase, n).seconds)
+        for machine in ("flightllm-u280", "flightllm-vhk158")
+        for phase, n in steps
+    ]
+    what = "time of `sparse_dsp`, `closed_form`"
+    yield Error(what, "`timeline` of the same programs", len(errors), max(errors))
+
+
+def _run(machine: str, phase: str, context: int, fidelity: str = "timeline") -> Report:
+    return simulate(_graph(), machine, phase=phase, context=context, fidelity=fidelity)
+
+
+@cache
+def _graph() -> Graph:
+    return load_graph("llama-2-7b")
+
+
+def _reference() -> Iterator[dict[str, str]]:
+    with open(_ROWS, encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(line for line in file if not line.startswith("#"))
+
+
+def _relative(got: float, wanted: float) -> float:
+    return abs(got - wanted) / abs(wanted)
