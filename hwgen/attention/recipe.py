@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from plait.models.golden.attention_operands import (
 from plait.sim.spec.base import Phase
 from plait.sim.spec.offload import Offload
 
-__all__ = ["design", "expected_image", "golden_partial", "program", "widths_in"]
+__all__ = ["design", "expected_image", "golden_partial", "needs_second_run", "program", "widths_in"]
 
 _FILE_LIST = LIBRARY / "attention.f"
 _PACKAGE = "attention/plait_at_pkg.sv"
@@ -82,8 +83,6 @@ def design(machine: Offload, phase: Phase, formats: Sequence[Any] | None) -> Des
 
 def widths_in(design: Design) -> Widths:
     """The widths in a design's package."""
-    import re
-
     text = design.files[f"rtl/{_PACKAGE}"]
     found = dict(re.findall(r"localparam int unsigned (\w+) = (\d+);", text))
     return Widths(**{name: int(found[name.upper()]) for name in Widths.__dataclass_fields__})
@@ -120,6 +119,13 @@ def expected_image(design: Design, program: Program) -> NDArray[np.uint8]:
     return np.concatenate(blocks)
 
 
+def needs_second_run(job: Job, program: Program) -> bool:
+    """Whether the job's unified maximum does not suit one of the device's heads."""
+    if job.unified is None:
+        return False
+    return golden_partial(_with_idle_heads(job, program.geometry), program.widths).recomputed
+
+
 def _with_idle_heads(job: Job, geometry: Geometry) -> Job:
     """A device computes heads that a job lacks, too: with queries of zero."""
     idle = geometry.query_heads - len(job.query.integers)
@@ -132,8 +138,7 @@ def _with_idle_heads(job: Job, geometry: Geometry) -> Job:
 
 
 def _example_jobs(design: Design) -> list[Job]:
-    """The whole of a small cache, a Lambda mask, a unified maximum that suits, and one that does
-    not, no token."""
+    """All of a small cache, a Lambda mask, two unified maxima of which one suits, no token."""
     rng = np.random.default_rng(0)
     geometry, tokens = Geometry.of(design.parameters), 40
     cache = encode_cache(*rng.standard_normal((2, tokens, geometry.head_size)))

@@ -57,7 +57,10 @@ def cosimulate(
     activation: Annotated[
         list[str] | None, typer.Option(metavar="A", help="fp16 or int8; repeatable.")
     ] = None,
-    tokens: Annotated[int, typer.Option(metavar="N", help="Tokens of text.")] = 16,
+    tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Tokens of text; 16, or 1024 for attention."),
+    ] = None,
     phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
     stall: Annotated[float, typer.Option(metavar="P", help="Chance that the memory stalls.")] = 0.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the stalls.")] = 0,
@@ -77,6 +80,13 @@ def cosimulate(
     if trace and (layer is None or len(format or "1") > 1 or len(activation or "1") > 1):
         expected = "one --layer, --format and --activation"
         raise SpecError("a waveform is of one multiplication", where="--trace", expected=expected)
+    described = api.load_accelerator(machine)
+    if described.family == "offload":
+        from plait.cli.attention import cosimulate_offload
+
+        return cosimulate_offload(
+            described, layer, format or ["int8"], tokens or 1024, stall, seed, json
+        )
     runs = []
     with progress("building and running the Verilog") as work:
         for run in cosimulate_layer(
@@ -84,7 +94,7 @@ def cosimulate(
             layer,
             formats=format or [default_format(machine)],
             activations=activation or ["fp16"],
-            tokens=tokens,
+            tokens=tokens or 16,
             phase=parse_phase(phase),
             stall=stall,
             seed=seed,
