@@ -38,7 +38,7 @@ class MoE(Rewrite):
 
     name: ClassVar = "moe"
     changes_outputs: ClassVar = True
-    effect: ClassVar = "tokens visit some experts, to be trained; rows beyond the capacity are dropped"
+    effect: ClassVar = "tokens visit some experts, to be trained; rows beyond capacity are dropped"
 
     def __post_init__(self) -> None:
         self.require("experts", 0 <= self.experts <= 4096, "0 to 4096")
