@@ -188,7 +188,8 @@ def _texts(module: torch.nn.Module, effort: Effort) -> tuple[dict[str, str], tor
     topics = pydoc_data.topics.topics
     reference = "\n".join(topics[name] for name in sorted(topics))
     half = len(reference) // 2
-    tokens = module.tokenizer.encode(reference[:half], add_special_tokens=False)
+    tokenizer: Any = module.tokenizer
+    tokens = tokenizer.encode(reference[:half], add_special_tokens=False)
     count = effort.calibration_windows * CONTEXT
     ids = torch.tensor(getattr(tokens, "ids", tokens)[:count])
     texts = {"novel": botchan(), "python_reference": reference[half:]}
@@ -247,7 +248,8 @@ def _row(
 
 def _token(small: torch.nn.Module) -> dict[str, Any]:
     """Time and energy of one decoded token; why not, where a machine cannot."""
-    graph, found = api.export(small), {}
+    graph = api.export(small)
+    found: dict[str, Any] = {}
     for machine in MACHINES:
         try:
             report = api.simulate(graph, machine, context=CONTEXT)

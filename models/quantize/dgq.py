@@ -213,5 +213,4 @@ def _expand(weight: Float64, scales: Float64, zeros: Float64, row_scales: Float6
 
 def _square_root(sample: Float64) -> Float64:
     """R [inputs, inputs] with R^T R = X^T X: as good as the sample, and shorter."""
-    root: Float64 = np.linalg.qr(sample, mode="r")
-    return root
+    return np.asarray(np.linalg.qr(sample, mode="r"), dtype=np.float64)

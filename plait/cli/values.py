@@ -14,12 +14,16 @@ from plait.cli.options import Group, Json, Model, TextFile, Weights, parse_group
 from plait.cli.output import engineering, line, show_json, table
 from plait.cli.progress import progress
 from plait.errors import SpecError
+from plait.files import read_text
 from plait.modules import bits_per_weight, quantised_layers
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from plait.models.formats import Format
+
+_CALIBRATION_WINDOW, _CALIBRATION_WINDOWS = 256, 8
 
 FormatName = typer.Option("--format", metavar="F", help="A name of `plait formats`.")
 
@@ -32,6 +36,14 @@ def quantize(
     model: Weights,
     format: Annotated[str, FormatName],
     group: Group = None,
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="M", help="How codes are chosen: rtn, gptq, awq, ..."),
+    ] = "rtn",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", metavar="FILE", help="Text whose first 2048 tokens calibrate."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write safetensors.")
     ] = None,
@@ -40,7 +52,7 @@ def quantize(
     """Quantise the block linears of a model with weights, and save them packed."""
     from plait.models.quantize.storage import save_tensors
 
-    module, small = _quantised(model, format, parse_group(group))
+    module, small = _quantised(model, format, parse_group(group), method, calibrate)
     layers = quantised_layers(small)
     if output:
         save_tensors(output, {name: layer.tensor() for name, layer in layers.items()})
@@ -48,6 +60,7 @@ def quantize(
         "model": model,
         "format": format,
         "group": parse_group(group),
+        "method": method,
         "layers": len(layers),
         "weights": sum(layer.out_features * layer.in_features for layer in layers.values()),
         "bits_per_weight": bits_per_weight(small),
@@ -80,8 +93,6 @@ def perplexity(
     json: Json = False,
 ) -> None:
     """Perplexity of a model on a text, its block linears quantised if a format is given."""
-    from plait.files import read_text
-
     words = read_text(text)
     module, small = _quantised(model, format, parse_group(group))
     with progress("perplexity") as work:
@@ -130,17 +141,38 @@ def export(
 
 
 def _quantised(
-    model: str, format: str | None, group: int | str | None
+    model: str,
+    format: str | None,
+    group: int | str | None,
+    method: str = "rtn",
+    calibrate: Path | None = None,
 ) -> tuple[nn.Module, nn.Module]:
     """The model with its weights, and the same quantised if a format is given."""
-    if format:
-        _get_format(format)  # before seconds of loading
+    words = None
+    if format:  # mistakes show before seconds of loading
+        _get_format(format)
+        _check_method(method)
+        words = read_text(calibrate) if calibrate else None
     with progress(f"loading {model}") as work:
         module = api.load_module(model, work.advance)
         if not format:
             return module, module
         work.say(f"quantising to {format}")
-        return module, api.quantize(module, format, group, progress=work.advance)
+        options = {"inputs": _calibration(module, words)} if words else {}
+        return module, api.quantize(module, format, group, method, progress=work.advance, **options)
+
+
+def _check_method(name: str) -> None:
+    from plait.models.quantize.methods import get_method
+
+    get_method(name)
+
+
+def _calibration(module: nn.Module, words: str) -> torch.Tensor:
+    """Tokens that run through the model: eight windows of 256."""
+    from plait.models.quantize.metrics import text_windows
+
+    return text_windows(module, words, _CALIBRATION_WINDOW, _CALIBRATION_WINDOWS)
 
 
 def _shape_only(model: str) -> nn.Module:
