@@ -18,7 +18,6 @@ import numpy as np
 from plait.errors import SpecError, unknown_name
 from plait.files import read_text, write_atomically
 from plait.models.graph import load_graph
-from plait.models.quantize import quantize
 from plait.sim import load_accelerator, simulate
 
 if TYPE_CHECKING:
@@ -26,7 +25,16 @@ if TYPE_CHECKING:
 
     from plait.models.graph.graph import Graph
 
-__all__ = ["PAPER_SPEEDUPS", "Error", "errors", "families", "is_current", "speedups", "write"]
+__all__ = [
+    "PAPER_SPEEDUPS",
+    "Error",
+    "errors",
+    "families",
+    "is_current",
+    "relative",
+    "speedups",
+    "write",
+]
 
 # BitMoD (arXiv 2411.11745): the mean speedups that its abstract states, over these six models
 PAPER_SPEEDUPS = {"ant": 1.69, "olive": 1.48}
@@ -112,10 +120,10 @@ def _bit_serial_published() -> Iterator[Error]:
             batch=int(row["batch"]),
             fidelity="published",
         )
-        cycles.append(_relative(report.totals["cycles"], int(row["total_cycles"])))
+        cycles.append(relative(report.totals["cycles"], int(row["total_cycles"])))
         for part in ("pe", "sram_read", "sram_write", "dram"):
             wanted = float(row[f"{part}_energy_uj" if part == "pe" else f"{part}_uj"])
-            energy.append(_relative(report.totals["energy_pj"][part] * 1e-6, wanted))
+            energy.append(relative(report.totals["energy_pj"][part] * 1e-6, wanted))
     machine = "`bit_serial`, `published`"
     against = "rows of the BitMoD authors' simulator"
     yield Error(f"cycles of {machine}", against, len(rows), max(cycles))
@@ -136,9 +144,9 @@ def _roofline_published() -> Iterator[Error]:
                 fidelity="published",
                 formats=row["format"],
             )
-            seconds.append(_relative(report.seconds * 1e3, float(row[f"{phase}_ms"])))
-            counts.append(_relative(report.operations, int(row[f"{phase}_ops"])))
-            counts.append(_relative(report.bytes, int(row[f"{phase}_bytes"])))
+            seconds.append(relative(report.seconds * 1e3, float(row[f"{phase}_ms"])))
+            counts.append(relative(report.operations, int(row[f"{phase}_ops"])))
+            counts.append(relative(report.bytes, int(row[f"{phase}_bytes"])))
     against = "rows of LLM-Viewer"
     machine = "`roofline`, `published`"
     yield Error(f"time of {machine}", f"{against}, 4 decimals", len(seconds), max(seconds))
@@ -161,7 +169,7 @@ def _roofline_closed_form() -> Iterator[Error]:
                 context=int(row["context"]),
                 batch=int(row["batch"]),
             )
-            differences.append(_relative(report.seconds * 1e3, float(row[f"{phase}_ms"])))
+            differences.append(relative(report.seconds * 1e3, float(row[f"{phase}_ms"])))
     what = "time of `roofline`, `closed_form`, activations on chip"
     yield Error(what, "figures of GenZ", len(differences), max(differences))
 
@@ -171,7 +179,7 @@ def _systolic() -> Iterator[Error]:
     from plait.sim.families.systolic import cycles
 
     differences = [
-        _relative(
+        relative(
             int(cycles(int(row["m"]), int(row["n"]), int(row["k"]), rows=128, columns=128)),
             int(row["cycles"]),
         )
@@ -228,52 +236,39 @@ def _speedups() -> Iterator[Error]:
     for name, published in PAPER_SPEEDUPS.items():
         mean = float(np.mean(table[name]))
         what = f"mean speedup of `bitmod-lossy` over `{name}`: {mean:.3f}"
-        yield Error(what, f"the paper's {published}", len(table), _relative(mean, published))
+        yield Error(what, f"the paper's {published}", len(table), relative(mean, published))
+
+
+def _bit_serial_closed_form() -> Iterator[Error]:
+    """Our machine, with all that the published simulator leaves out, on the shapes of its rows."""
+    differences = [
+        relative(
+            simulate(
+                _graph(row["model"]),
+                row["accelerator"],
+                phase=row["phase"],
+                context=int(row["context"]),
+                batch=int(row["batch"]),
+            ).totals["cycles"],
+            int(row["total_cycles"]),
+        )
+        for row in _reference("bitmod_cycles.csv")
+        if row["accelerator"].startswith("bitmod")
+    ]
+    yield Error(
+        "cycles of `bitmod-*`, `closed_form`",
+        "rows of the BitMoD authors' simulator",
+        len(differences),
+        max(differences),
+    )
 
 
 def _bit_serial_gates() -> Iterator[Error]:
-    """60 shapes on the Verilog of bitmod-small: once with a prompt memory, once with stalls."""
-    from plait.cosimulation import cosimulate
+    """What needs Verilator."""
+    from plait.measured_bit_serial import on_long_shapes, on_short_shapes
 
-    rng = np.random.default_rng(0)
-    names = ("bitmod3", "bitmod4", "int4", "int5", "int6", "int8", "flint4", "fp6-e2m3")
-    cycles, stalled, arithmetic, values, different = [], [], [], 0, 0
-    for index in range(60):
-        outputs, inputs, tokens = (int(n) for n in rng.integers((1, 1, 1), (41, 301, 10)))
-        weights = quantize(
-            rng.standard_normal((outputs, inputs)),
-            names[index % len(names)],
-            group_size=min(inputs, int(rng.integers(1, 33)) * 4),
-            scale_bits=8,
-        )
-        activations = rng.standard_normal((tokens, inputs)).astype(np.float16)
-        if index % 3 == 2:
-            activations = np.rint(activations * 30).clip(-128, 127).astype(np.int8)
-        prompt = cosimulate("bitmod-small", weights, activations)
-        late = cosimulate("bitmod-small", weights, activations, stall=0.2, seed=index)
-        cycles.append(_relative(prompt.cycles_predicted, prompt.cycles_measured))
-        stalled.append(_relative(late.cycles_predicted, late.cycles_measured))
-        values += prompt.values_compared + late.values_compared
-        different += prompt.values_different + late.values_different
-        exact = activations.astype(np.float64) @ weights.dequantize().astype(np.float64).T
-        error = np.linalg.norm(prompt.outputs - exact) / np.linalg.norm(exact)
-        if activations.dtype == np.float16:
-            arithmetic.append(float(error))
-    verilog = "the Verilog of `bitmod-small`"
-    yield Error(f"values of {verilog}", "golden model, bit for bit", values, different / values)
-    yield Error(f"cycles of {verilog}", "`closed_form`", len(cycles), max(cycles))
-    yield Error(
-        f"cycles of {verilog}, memory stalling",
-        "recurrence, same stalls",
-        len(stalled),
-        max(stalled),
-    )
-    yield Error(
-        f"values of {verilog}, FP16 activations",
-        "exact sums of the same weights, root mean square",
-        len(arithmetic),
-        max(arithmetic),
-    )
+    yield from on_short_shapes()
+    yield from on_long_shapes()
 
 
 @cache
@@ -286,12 +281,18 @@ def _reference(name: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(line for line in file if not line.startswith("#"))
 
 
-def _relative(got: float, wanted: float) -> float:
+def relative(got: float, wanted: float) -> float:
+    """The difference, relative to what was wanted."""
     return abs(got - wanted) / abs(wanted)
 
 
 _MEASURED: dict[str, tuple[Callable[[], Iterator[Error]], ...]] = {
-    "bit_serial": (_bit_serial_published, _speedups, _bit_serial_gates),
+    "bit_serial": (
+        _bit_serial_published,
+        _speedups,
+        _bit_serial_closed_form,
+        _bit_serial_gates,
+    ),
     "offload": (_offload,),
     "roofline": (_roofline_published, _roofline_closed_form),
     "sparse_dsp": (_sparse_dsp,),

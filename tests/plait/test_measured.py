@@ -40,10 +40,19 @@ def test_offload() -> None:
 @pytest.mark.rtl
 @pytest.mark.slow
 def test_bit_serial() -> None:
-    measured = {(e.what, e.against): e.largest for e in errors("bit_serial")}
-    inexact = {key: value for key, value in measured.items() if value}
-    assert len(measured) - len(inexact) >= 4  # cycles and values, bit for bit
-    assert max(inexact.values()) < 0.005
+    measured = list(errors("bit_serial"))
+    exact = [e for e in measured if e.largest == 0]
+    assert len(exact) >= 8  # cycles and values, bit for bit
+    (by_chance,) = (e for e in measured if "how often alone" in e.against)
+    assert by_chance.cases >= 50
+    assert by_chance.largest < 0.02
+    # Our machine has what the published equations leave out.
+    (published,) = (e for e in measured if e.against == "equations of `published`")
+    assert published.largest < 0.1
+    ours = [e for e in measured if "`closed_form`" in e.what]
+    assert max(e.largest for e in ours) < 0.2
+    others = {e for e in measured if e not in (by_chance, published, *ours)}
+    assert max(e.largest for e in others) < 0.005
 
 
 def test_an_unknown_family() -> None:
