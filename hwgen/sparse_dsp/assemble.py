@@ -27,9 +27,17 @@ from plait.sim.compiler.instruction import (
 )
 from plait.sim.families.sparse_dsp_schedule import misc_cycles, multiply_cycles
 
-__all__ = ["Assembler", "Image", "Vector", "channel_image", "read_vector", "vector_image"]
+__all__ = [
+    "SEGMENT_MAGIC",
+    "Assembler",
+    "Image",
+    "Vector",
+    "channel_image",
+    "read_vector",
+    "vector_image",
+]
 
-_SEGMENT_MAGIC = 0x31445350  # "PSD1"
+SEGMENT_MAGIC = 0x31445350  # "PSD1"
 _WORDS_A_PORT = WORD_BYTES // 4
 _FROM_MISC, _FROM_MULTIPLY = 1 << 10, 2 << 10  # regions of the global buffer
 _TWO_OPERANDS = (MiscOperation.ADD, MiscOperation.MUL, MiscOperation.RMS_NORM)
@@ -310,7 +318,7 @@ class Assembler:
         at = 0
         for index, (program, size) in enumerate(zip(programs, sizes, strict=True)):
             binary = encode(program)
-            header = [_SEGMENT_MAGIC, size, len(binary), int(index == len(programs) - 1)]
+            header = [SEGMENT_MAGIC, size, len(binary), int(index == len(programs) - 1)]
             text[at, :16] = np.array(header, "<u4").view(np.uint8)
             body = text[at + 1 : at + 1 + size].reshape(-1)
             body[: 4 * len(binary)] = binary.astype("<u4").view(np.uint8)

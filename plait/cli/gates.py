@@ -84,9 +84,8 @@ def cosimulate(
     if described.family == "offload":
         from plait.cli.attention import cosimulate_offload
 
-        return cosimulate_offload(
-            described, layer, format or ["int8"], tokens or 1024, stall, seed, json
-        )
+        cosimulate_offload(described, layer, format or ["int8"], tokens or 1024, stall, seed, json)
+        return
     runs = []
     with progress("building and running the Verilog") as work:
         for run in cosimulate_layer(
@@ -144,6 +143,22 @@ def waveform(
         return
     table(["counted as", "cycles"], [item for item in picture.cycles_by_cause.items() if item[1]])
     line(f"{output}: {picture.cycles} cycles")
+
+
+@app.command(rich_help_panel="Gates", epilog="Example: plait disassemble out/program.mem")
+def disassemble(
+    program: Annotated[Path, typer.Argument(metavar="FILE", help="program.mem of plait generate.")],
+    json: Json = False,
+) -> None:
+    """What the instructions, or descriptors, of a generated program say."""
+    from plait.hwgen.listing import listing
+
+    text = listing(program)
+    if json:
+        show_json({"program": str(program), "lines": text.splitlines()})
+        return
+    for one in text.splitlines():
+        line(one)
 
 
 @app.command(rich_help_panel="Gates", epilog="Example: plait area bitmod-small")
