@@ -38,7 +38,8 @@ def listing(path: str | Path) -> str:
 
 
 def _segments(image: NDArray[np.uint8]) -> str:
-    parts, at, count = [], 0, 0
+    parts: list[str] = []
+    at = count = 0
     while True:
         header = _words(image[at : at + 1]) if at < len(image) else [0] * _HEADER
         magic, size, words, is_last = header[:_HEADER]

@@ -38,8 +38,8 @@ module plait_sd_load #(
   output logic [PortBits-1:0] write_data_o
 );
 
-  if (PortBits < 8 || (PortBits & (PortBits - 1)) != 0) begin : gen_check_port
-    $fatal(1, "plait_sd_load: PortBits must be a power of two, at least 8");
+  if (PortBits < 16 || (PortBits & (PortBits - 1)) != 0) begin : gen_check_port
+    $fatal(1, "plait_sd_load: PortBits must be a power of two, at least 16");
   end
 
   localparam int unsigned ByteBits = $clog2(PortBits / 8);  // low bits of a byte address

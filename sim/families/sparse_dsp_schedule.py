@@ -93,6 +93,7 @@ def schedule(
     from plait.sim.families._sparse_dsp_recurrence import run_segment
 
     memory = memory or Memory()
+    answers = memory.latency, memory.threshold, memory.seed
     port = np.array([0, 0, -2, -2], np.int64)
     taken = np.zeros(512, np.int64)
     tokens = np.zeros((len(Queue), len(Queue), 2 + _TOKENS), np.int64)
@@ -101,7 +102,7 @@ def schedule(
         rows = _instructions(program)
         when = np.zeros((len(rows), 2), np.int64)
         running, end = run_segment(
-            begin, words, rows, tuple(memory), queue_depth, port, taken, tokens, when
+            begin, words, rows, answers, queue_depth, port, taken, tokens, when
         )
         fetch += running - begin
         begin = end + 1

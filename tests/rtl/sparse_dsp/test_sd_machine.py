@@ -27,11 +27,16 @@ def test_scheduler(depth, tmp_path):
     run("plait_sd_scheduler", tmp_path, QueueDepth=depth)
 
 
-@pytest.mark.parametrize("port_bits", [256, 64, 8])
+@pytest.mark.parametrize("port_bits", [256, 64, 16])
 def test_store(port_bits, tmp_path):
     run("plait_sd_store", tmp_path, PortBits=port_bits)
 
 
-@pytest.mark.parametrize(("port_bits", "flight"), [(256, 32), (32, 1), (8, 3)])
+@pytest.mark.parametrize(("port_bits", "flight"), [(256, 32), (32, 1), (16, 3)])
 def test_load(port_bits, flight, tmp_path):
     run("plait_sd_load", tmp_path, PortBits=port_bits, RowsInFlight=flight)
+
+
+@pytest.mark.parametrize("rows", [4, 1])
+def test_multiply(rows, tmp_path):
+    run("plait_sd_multiply", tmp_path, Rows=rows)
