@@ -344,15 +344,16 @@ class Program:
             self._verify_mask(name, queues)
         for name, bits in FIELD_BITS.items():
             if name in self.columns:
-                largest = np.zeros(len(Queue), dtype=np.int64)
+                largest = np.zeros(len(Queue), dtype=self.columns[name].dtype)
                 for queue, width in bits.items():
                     largest[queue] = (1 << width) - 1
                 self._verify_range(name, largest[queues])
         return self
 
     def _verify_mask(self, name: str, queues: NDArray[Any]) -> None:
-        masks = self[name].astype(np.int64)
-        wrong = (masks >= 1 << len(Queue)) | ((masks >> queues & 1) == 1)
+        masks = self[name]
+        allowed = np.array([(1 << len(Queue)) - 1 - (1 << q) for q in Queue], dtype=masks.dtype)
+        wrong = (masks & ~allowed[queues]) != 0
         if wrong.any():
             index = int(np.argmax(wrong))
             raise SpecError(
@@ -360,9 +361,11 @@ class Program:
                 got=int(masks[index]), expected="a mask of the five other queues",
             )  # fmt: skip
 
-    def _verify_range(self, name: str, largest: NDArray[np.int64]) -> None:
-        values = self[name].astype(np.int64)
-        wrong = (values < 0) | (values > largest)
+    def _verify_range(self, name: str, largest: NDArray[Any]) -> None:
+        values = self[name]
+        wrong = values > largest
+        if values.dtype.kind == "i":
+            wrong |= values < 0
         if wrong.any():
             index = int(np.argmax(wrong))
             limit = int(largest[index])
