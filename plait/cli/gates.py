@@ -145,6 +145,22 @@ def waveform(
     line(f"{output}: {picture.cycles} cycles")
 
 
+@app.command(rich_help_panel="Gates", epilog="Example: plait disassemble out/program.mem")
+def disassemble(
+    program: Annotated[Path, typer.Argument(metavar="FILE", help="program.mem of plait generate.")],
+    json: Json = False,
+) -> None:
+    """What the instructions, or descriptors, of a generated program say."""
+    from plait.hwgen.listing import listing
+
+    text = listing(program)
+    if json:
+        show_json({"program": str(program), "lines": text.splitlines()})
+        return
+    for one in text.splitlines():
+        line(one)
+
+
 @app.command(rich_help_panel="Gates", epilog="Example: plait area bitmod-small")
 def area(
     machine: Machine,
