@@ -11,6 +11,7 @@ together by its own formula (`plait.sim.families.offload_rotation.cycle`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Grids", "Model", "measured", "probe", "tabulate"]
 
 Floats = NDArray[np.float64]
-_FINE, _COARSE = 1.1, 2.2
+_FINE, _COARSE = 1.1, 3.0
+_TOLERANCE = 5e-4  # of a step: where it is met no point is added between
 _PROBES = 12
 
 
@@ -180,8 +182,13 @@ def _prefill(model: Model, machine: Accelerator | None, grids: Grids) -> tuple[F
     if machine is None:
         nothing = np.zeros_like(grids.tokens)
         return nothing, nothing
-    steps = [model.step(machine, "prefill", 1, int(tokens)) for tokens in grids.tokens]
-    return np.array([s.other_s for s in steps]), np.array([s.attention_s for s in steps])
+
+    def ask(tokens: int) -> tuple[float, float]:
+        step = model.step(machine, "prefill", 1, tokens)
+        return step.other_s, step.attention_s
+
+    other, attention = _sample(ask, grids.tokens)
+    return other, attention
 
 
 def _decode(model: Model, machine: Accelerator, grids: Grids) -> tuple[Floats, Floats]:
@@ -189,8 +196,8 @@ def _decode(model: Model, machine: Accelerator, grids: Grids) -> tuple[Floats, F
     attention = [
         [model.step(machine, "decode", int(b), int(c)).attention_s for c in columns] for b in rows
     ]
-    others = [model.step(machine, "decode", int(b), 1).other_s for b in grids.batch]
-    return np.array(others), _refine(np.array(attention), rows, columns, grids)
+    (others,) = _sample(lambda b: (model.step(machine, "decode", b, 1).other_s,), grids.batch)
+    return others, _refine(np.array(attention), rows, columns, grids)
 
 
 def _offload_decode(model: Model, machine: Offload, grids: Grids) -> tuple[Floats, Floats]:
@@ -205,8 +212,10 @@ def _offload_decode(model: Model, machine: Offload, grids: Grids) -> tuple[Float
             np.array([[t.get(name, 0.0) for t in row] for row in totals]), rows, columns, grids
         )
 
-    singles = [model.step(alone, "decode", int(b), 1).totals for b in grids.batch]
-    outside = np.array([totals["non_attention_seconds"] for totals in singles])
+    def ask(batch: int) -> tuple[float]:
+        return (model.step(alone, "decode", batch, 1).totals["non_attention_seconds"],)
+
+    (outside,) = _sample(ask, grids.batch)
     attention = refined("attention_seconds")
     rest = refined("network_seconds") - refined("hidden_seconds")
     whole = np.empty_like(attention)
@@ -218,6 +227,35 @@ def _offload_decode(model: Model, machine: Offload, grids: Grids) -> tuple[Float
             ta, tr = (np.interp(each, grids.batch, v[:, j]) for v in (attention, rest))
             whole[k, j] = cycle(n, tm, ta, tr)
     return np.zeros_like(outside), whole
+
+
+def _sample(ask: Callable[[int], tuple[float, ...]], grid: Floats) -> Floats:
+    """Know a function on a grid, [values, points], asking only where a line is not good enough.
+
+    An interval is cut in two as long as the value in its middle is off the line between its ends.
+    """
+    known: dict[int, Floats] = {}
+
+    def at(k: int) -> Floats:
+        if k not in known:
+            known[k] = np.array(ask(int(grid[k])))
+        return known[k]
+
+    ends = np.searchsorted(grid, _coarse(grid))
+    intervals = [(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+    at(0), at(len(grid) - 1)
+    while intervals:
+        a, b = intervals.pop()
+        if b - a < 2:
+            at(a), at(b)
+            continue
+        middle = (a + b) // 2
+        line = at(a) + (at(b) - at(a)) * (grid[middle] - grid[a]) / (grid[b] - grid[a])
+        if np.abs(at(middle) - line).max() > _TOLERANCE * at(middle).sum():
+            intervals += [(a, middle), (middle, b)]
+    points = sorted(known)
+    values = np.array([known[k] for k in points])
+    return np.array([np.interp(grid, grid[points], column) for column in values.T])
 
 
 def _refine(values: Floats, rows: Floats, columns: Floats, grids: Grids) -> Floats:
