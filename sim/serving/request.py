@@ -220,7 +220,7 @@ def _numbers(source: Source, frame: pd.DataFrame, before: int) -> list[NDArray[n
         raise _no_header(source.name, f"no column {missing[0]} among {found}")
     columns = []
     for name in COLUMNS:
-        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
+        values = _floats(frame[name])
         is_time = name == "arrival_s"
         low, high = (0, _LARGEST_S) if is_time else (1, _LARGEST_TOKENS)
         bad = ~((values >= low) & (values <= high))
@@ -236,6 +236,15 @@ def _numbers(source: Source, frame: pd.DataFrame, before: int) -> list[NDArray[n
             )
         columns.append(values)
     return columns
+
+
+def _floats(column: pd.Series) -> NDArray[np.float64]:
+    """The numbers of a column: NaN for what is none, infinity for what no double holds."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    try:
+        return numbers.to_numpy(np.float64)
+    except OverflowError:  # pandas keeps integers of any length
+        return np.array([float(min(value, 1 << 1023)) for value in numbers])
 
 
 def _plain(value: Any) -> Any:

@@ -37,6 +37,17 @@ vary:
   clock_hz: {from: 0.5e9, to: 2e9, count: 8, scale: log}
 where: "area_mm2 < 4 and (bound == 'memory' or cycles >= 1e6)"
 """
+CLUSTER = """\
+model: llama-3-70b
+formats: w16a16kv16
+policy: attention_offload
+devices:
+  - {machine: h100, count: 2, role: compute}
+  - {machine: h20, count: 4, role: memory}
+network: {bandwidth_bytes_per_s: 45.7e9, round_trip_s: 33e-6}
+limits: {time_to_first_token_s: 2.0, time_between_tokens_s: 0.1}
+failures: [{device: h20/1, at_s: 100, for_s: 30}]
+"""
 NASTY = [
     "!!python/object/apply:os.system ['touch pwned']", "&a [*a, *a]", "{}", "[]", "~", "-1", "0",
     "1e400", ".nan", "-.inf", "9" * 400, "'" * 7, "\t- x", "{" * 100, "[" * 2000, "<<: *x",
@@ -165,6 +176,43 @@ def space(folder: Path) -> Kind:
     return load_space, ".yaml", SPACE.encode()
 
 
+def cluster(folder: Path) -> Kind:
+    from plait.sim.serving.cluster import load_cluster
+
+    return load_cluster, ".yaml", CLUSTER.encode()
+
+
+def trace(folder: Path) -> Kind:
+    from plait.sim.serving.request import check, load_requests
+
+    rows = [f"{number * 0.25},{100 + number},{10 + number % 7}" for number in range(60)]
+    text = "\n".join(["arrival_s,context,generated", *rows, ""])
+    return (lambda path: check(load_requests(path))), ".csv", text.encode()
+
+
+def instructions(folder: Path) -> Kind:
+    """The binary of the sparse DSP machine."""
+    import numpy as np
+
+    from plait.hwgen.sparse_dsp.program import decode, encode
+    from plait.sim.compiler.instruction import Instruction, Program, Queue
+
+    one = [
+        Instruction(Queue.LD, release=1 << Queue.MV, length=4096),
+        Instruction(Queue.MV, wait=1 << Queue.LD, release=1 << Queue.ST, k_blocks=16, output=1),
+        Instruction(Queue.ST, wait=1 << Queue.MV, length=512),
+        Instruction(Queue.MISC, k_blocks=4),
+        Instruction(Queue.SYS),
+    ]
+    made = Program.of(one * 8)
+
+    def load(path: Path) -> object:
+        data = path.read_bytes()
+        return decode(np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4"))
+
+    return load, ".bin", encode(made).astype("<u4").tobytes()
+
+
 def pt2(folder: Path) -> Kind:
     import torch
 
@@ -238,6 +286,9 @@ def gguf(folder: Path) -> Kind:
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "machine": machine,
     "space": space,
+    "cluster": cluster,
+    "trace": trace,
+    "instructions": instructions,
     "pt2": pt2,
     "safetensors": safetensors,
     "gguf": gguf,
