@@ -61,5 +61,5 @@ def test_too_long_a_trace_is_refused(
 
 
 def test_the_published_model_knows_llama_alone(decoder: Graph) -> None:
-    with pytest.raises(SpecError, match="does not define this.*Llama-2"):
+    with pytest.raises(SpecError, match=r"does not define this.*Llama-2"):
         simulate(decoder, "flightllm-u280", fidelity="published")
