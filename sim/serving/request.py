@@ -240,11 +240,11 @@ def _numbers(source: Source, frame: pd.DataFrame, before: int) -> list[NDArray[n
 
 def _floats(column: pd.Series) -> NDArray[np.float64]:
     """The numbers of a column: NaN for what is none, infinity for what no double holds."""
-    numbers = pd.to_numeric(column, errors="coerce")
     try:
-        return numbers.to_numpy(np.float64)
-    except OverflowError:  # pandas keeps integers of any length
-        return np.array([float(min(value, 1 << 1023)) for value in numbers])
+        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    except OverflowError:  # an integer of hundreds of digits, which pandas keeps as one
+        texts = column.astype(str)
+        return pd.to_numeric(texts.where(texts.str.len() < 300, "inf")).to_numpy(np.float64)
 
 
 def _plain(value: Any) -> Any:
