@@ -244,7 +244,9 @@ def _floats(column: pd.Series) -> NDArray[np.float64]:
         return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
     except OverflowError:  # an integer of hundreds of digits, which pandas keeps as one
         texts = column.astype(str)
-        return pd.to_numeric(texts.where(texts.str.len() < 300, "inf")).to_numpy(np.float64)
+        return pd.to_numeric(texts.where(texts.str.len() < 300, "inf"), "coerce").to_numpy(
+            np.float64
+        )
 
 
 def _plain(value: Any) -> Any:
