@@ -39,6 +39,7 @@ __all__ = [
     "DeviceRun",
     "cosimulate_attention",
     "cosimulate_attention_layer",
+    "float64_attention",
     "run_device",
 ]
 
@@ -213,7 +214,7 @@ def cosimulate_attention(
     ]
     outputs = [_divided(part, cache) for part, cache in zip(together[0], caches, strict=True)]
     difference, bound = _against_one(together[0], queries, caches, shards, widths)
-    exact = [_float64(q, cache) for q, cache in zip(queries, caches, strict=True)]
+    exact = [float64_attention(q, cache) for q, cache in zip(queries, caches, strict=True)]
     return AttentionCosimulation(
         machine=machine.name,
         op=op,
@@ -310,7 +311,7 @@ def _against_one(
     return worst, largest
 
 
-def _float64(query: Query, cache: Cache) -> NDArray[np.float64]:
+def float64_attention(query: Query, cache: Cache) -> NDArray[np.float64]:
     """Attention of the cache as it is stored, the query as it is sent."""
     keys, values = (
         part * scale[:, np.newaxis].astype(np.float64) / 2**cache.unit_bits

@@ -4,7 +4,7 @@
 // by the difference, then added. A partial result comes as items (reference, Lanes numbers): its
 // sum, or accumulators of it, in the same order on both sides.
 // Latency:      1 cycle.
-// Throughput:   1 item a cycle.
+// Throughput:   1 item of Lanes numbers a cycle.
 // Combinational paths from input to output: from one input's valid to the other's ready.
 
 `include "plait_assert.svh"

@@ -20,12 +20,11 @@ module plait_at_exp2 (
   localparam int unsigned IntegerBits = plait_at_pkg::SCORE_BITS + 1 - FractionBits;
   localparam int unsigned ResultBits = plait_at_pkg::FRACTION_BITS + 1;
 
-  logic [TableBits-1:0]        index;
-  logic [StepBits-1:0]         step;
-  logic [StepBits+LowBits-1:0] rise;
-  logic [IntegerBits-1:0]      fall;  // -floor(difference)
-  logic [EntryBits-1:0]        value_q;
-  logic [5:0]                  fall_q;
+  logic [TableBits-1:0]   index;
+  logic [StepBits-1:0]    step, rise;
+  logic [IntegerBits-1:0] fall;  // -floor(difference)
+  logic [EntryBits-1:0]   value_q;
+  logic [5:0]             fall_q;
 
   assign index = difference_i[FractionBits-1:LowBits];
   assign step = plait_at_pkg::exp2_step(index);
@@ -36,8 +35,8 @@ module plait_at_exp2 (
     logic unused_step;
     assign unused_step = ^step;
   end else begin : gen_interpolation
-    assign rise = ((StepBits + LowBits)'(step)
-        * (StepBits + LowBits)'(difference_i[LowBits-1:0])) >> LowBits;
+    assign rise = StepBits'(((StepBits + LowBits)'(step)
+        * (StepBits + LowBits)'(difference_i[LowBits-1:0])) >> LowBits);
   end
 
   // Between 1 and 2, then shifted: a fall of 63 or more leaves nothing.
