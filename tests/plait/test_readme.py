@@ -17,6 +17,7 @@ from plait.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+FILES = re.findall(r"```yaml\n(# ([\w.]+).*?)```", README, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 LINES = [line.partition(" # ")[0].strip() for block in SHELL for line in block.splitlines()]
 # what stands in backquotes in the text and in the tables
@@ -48,6 +49,8 @@ def test_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for text, name in FILES:
+        (tmp_path / name.rstrip(":")).write_text(text, encoding="utf-8")
     status = main(shlex.split(command)[1:])
     captured = capsys.readouterr()
     assert (status, captured.err) == (0, "")
