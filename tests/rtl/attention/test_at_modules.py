@@ -1,0 +1,31 @@
+"""Modules of the attention unit: values equal the golden model, in the cycles stated."""
+
+import pytest
+from at_sources import up_to
+from harness import simulate
+
+pytestmark = [pytest.mark.rtl, pytest.mark.slow]
+
+CASES = {
+    "dot": [{"Lanes": 1, "Steps": 1}, {"Lanes": 16, "Steps": 4}, {"Lanes": 5, "Steps": 3}],
+    "score": [{"DotBits": 25}, {"DotBits": 30}, {"DotBits": 33}],
+    "exp2": [{}],
+    "accumulate": [{"Lanes": 1, "Steps": 1}, {"Lanes": 16, "Steps": 4}, {"Lanes": 5, "Steps": 3}],
+    "combine": [{"Lanes": 1}, {"Lanes": 8}, {"Lanes": 3}],
+    "address": [
+        {"ScalesPerWord": 16, "TokenWords": 2},
+        {"ScalesPerWord": 8, "TokenWords": 4},
+        {"ScalesPerWord": 2, "TokenWords": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "parameters"),
+    [(module, parameters) for module, cases in CASES.items() for parameters in cases],
+    ids=str,
+)
+def test_values_and_cycles(module, parameters, tmp_path_factory):
+    top = f"plait_at_{module}"
+    root = tmp_path_factory.mktemp("rtl")
+    simulate(top, f"cocotb_at_{module}", root, sources=up_to(top), **parameters)
