@@ -10,28 +10,22 @@ The same code runs uncompiled (NUMBA_DISABLE_JIT=1): its readable twin, and how 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from numba import njit
 
+from plait.sim.serving._lines import OPTIONS, gap_bin, inner, line, plane
 from plait.sim.serving._state import DECODE, MIXED, PROMPT, TIMELINE_COLUMNS
-from plait.sim.serving.bins import FLOOR_S, RATIO
 
 __all__ = ["DONE", "FULL", "NEED_ARRIVALS", "NEED_SLOTS", "advance"]
 
 DONE, NEED_ARRIVALS, NEED_SLOTS, FULL = range(4)
-# What would only take time to compile is left out: the counting of references, as nothing here
-# allocates an array, and wrappers, as only `advance` is called from Python.
-_OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
-_WITHOUT_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_inner = njit(**_OPTIONS, **_WITHOUT_WRAPPERS)
 
 (RUNNING, WAITING, USED, BUSY, DOWN, TOKENS, PROMPT_TOKENS, ARRIVED, FINISHED, LOST) = range(
     len(TIMELINE_COLUMNS)
 )
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(cache=True, **OPTIONS)
 def advance(rules, tables, state, arrivals, is_last):
     """Run until everything is served, or until the caller must give or take something."""
     g, inst, events = state.g[0], state.instances, state.events
@@ -72,7 +66,7 @@ def advance(rules, tables, state, arrivals, is_last):
                 _start(rules, tables, state, i)
 
 
-@_inner
+@inner
 def _wakes(state, i):
     """When an instance has something to do next."""
     inst = state.instances[i]
@@ -90,7 +84,7 @@ def _wakes(state, i):
 # --- arrivals and queues -----------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _arrive(state, row):
     g = state.g[0]
     s = g["free"]
@@ -107,7 +101,7 @@ def _arrive(state, row):
     _queue_for_prefill(state, s, False)
 
 
-@_inner
+@inner
 def _queue_for_prefill(state, s, first):
     """Let a request wait for the prefill of all its tokens, before all others or after them."""
     slot = state.slots[s]
@@ -122,7 +116,7 @@ def _queue_for_prefill(state, s, first):
         _push_back(state, i, s)
 
 
-@_inner
+@inner
 def _least_loaded(state, for_decode):
     """The instance of the pool with the fewest tokens to do that is up; ties to the lowest."""
     inst = state.instances
@@ -140,7 +134,7 @@ def _least_loaded(state, for_decode):
     return best
 
 
-@_inner
+@inner
 def _push_back(state, i, s):
     inst, slots = state.instances[i], state.slots
     slots[s]["next"] = -1
@@ -153,7 +147,7 @@ def _push_back(state, i, s):
     inst["stuck"] = 0
 
 
-@_inner
+@inner
 def _push_front(state, i, s):
     inst = state.instances[i]
     state.slots[s]["next"] = inst["head"] if inst["waiting"] > 0 else -1
@@ -164,7 +158,7 @@ def _push_front(state, i, s):
     inst["stuck"] = 0
 
 
-@_inner
+@inner
 def _pop(state, i):
     inst = state.instances[i]
     s = inst["head"]
@@ -176,14 +170,14 @@ def _pop(state, i):
 # --- memory ------------------------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _free_blocks(state, i):
     inst = state.instances[i]
     lent = state.borrowed[:, i].sum()
     return inst["blocks"] + state.borrowed[i].sum() - lent - inst["used"]
 
 
-@_inner
+@inner
 def _has_room(rules, state, i, blocks):
     """Say whether there are free blocks, after borrowing what is missing if that is allowed."""
     missing = blocks - _free_blocks(state, i)
@@ -205,7 +199,7 @@ def _has_room(rules, state, i, blocks):
     return True
 
 
-@_inner
+@inner
 def _release(state, i, s):
     """Free the blocks of a request; what is borrowed goes back first."""
     slot, inst = state.slots[s], state.instances[i]
@@ -219,7 +213,7 @@ def _release(state, i, s):
             state.instances[j]["stuck"] = 0
 
 
-@_inner
+@inner
 def _evict(state, i):
     """Take the youngest running request off; its KV is lost and will be computed again."""
     inst = state.instances[i]
@@ -227,7 +221,7 @@ def _evict(state, i):
     _lose(state, i, state.running[i, inst["running"]])
 
 
-@_inner
+@inner
 def _lose(state, i, s):
     """Queue a request that has lost its KV; the caller takes it off the running ones."""
     inst, slot = state.instances[i], state.slots[s]
@@ -245,7 +239,7 @@ def _lose(state, i, s):
 # --- the start of an iteration -----------------------------------------------------------------
 
 
-@_inner
+@inner
 def _start(rules, tables, state, i):
     inst = state.instances[i]
     if inst["running"] == 0 and inst["waiting"] == 0:
@@ -282,7 +276,7 @@ def _start(rules, tables, state, i):
         state.g[0]["decode_tokens"] += batch
 
 
-@_inner
+@inner
 def _grow(rules, state, i):
     """Give every decoding request room for its next token; without room the youngest goes."""
     inst, k = state.instances[i], 0
@@ -298,7 +292,7 @@ def _grow(rules, state, i):
         k += 1
 
 
-@_inner
+@inner
 def _resume(rules, tables, state, i, budget):
     """Go on with prompts that were begun: give the tokens and the seconds of their attention."""
     inst, tokens, attention = state.instances[i], 0, 0.0
@@ -312,7 +306,7 @@ def _resume(rules, tables, state, i, budget):
     return tokens, attention
 
 
-@_inner
+@inner
 def _admit(rules, tables, state, i, budget, tokens, attention):
     """Admit waiting requests in their order, until one does not fit."""
     inst, now = state.instances[i], state.g[0]["now_s"]
@@ -352,16 +346,16 @@ def _admit(rules, tables, state, i, budget, tokens, attention):
 # --- how long it takes -------------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _step(rules, tables, state, i, prefilled, attention, batch, context):
     """Seconds of an iteration: ``context`` is the sum over the decoding requests."""
     table = state.instances[i]["table"]
     seconds = attention
     if prefilled > 0:
-        seconds += _line(tables.tokens, tables.prefill_other[table], prefilled + batch)
+        seconds += line(tables.tokens, tables.prefill_other[table], prefilled + batch)
         seconds = max(seconds, prefilled * rules.send_s_per_token)
     elif batch > 0:
-        seconds += _line(tables.batch, tables.decode_other[table], batch)
+        seconds += line(tables.batch, tables.decode_other[table], batch)
     if batch > 0:
         if rules.lends:
             borrowed = state.borrowed[i].sum()
@@ -369,13 +363,13 @@ def _step(rules, tables, state, i, prefilled, attention, batch, context):
             context += hosted - min(borrowed * rules.block_tokens, context - batch)
             if borrowed > 0:
                 seconds += rules.borrow_s + batch * rules.borrow_s_per_request
-        seconds += _plane(
+        seconds += plane(
             tables.batch, tables.context, tables.decode_attention[table], batch, context / batch
         )
     return seconds
 
 
-@_inner
+@inner
 def _hosted_tokens(rules, state, i):
     """Tokens of others in this instance's memory, no more than the others have."""
     tokens = 0
@@ -385,54 +379,22 @@ def _hosted_tokens(rules, state, i):
     return tokens
 
 
-@_inner
+@inner
 def _chunk_attention(tables, table, slot):
     """A chunk's share of the attention of its whole prompt."""
     if slot["chunk"] == 0:
         return 0.0
     values = tables.prefill_attention[table]
-    end = _line(tables.lengths, values, slot["filled"] + slot["chunk"])
+    end = line(tables.lengths, values, slot["filled"] + slot["chunk"])
     if slot["filled"] == 0:
         return end
-    return end - _line(tables.lengths, values, slot["filled"])
-
-
-@_inner
-def _cell(grid, x):
-    """The interval of the grid that holds x, the last one beyond its end."""
-    low, high = 0, len(grid) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if grid[middle] <= x:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-@_inner
-def _line(grid, values, x):
-    if len(grid) == 1:
-        return values[0]
-    a = _cell(grid, x)
-    share = (x - grid[a]) / (grid[a + 1] - grid[a])
-    return values[a] + share * (values[a + 1] - values[a])
-
-
-@_inner
-def _plane(rows, columns, values, x, y):
-    if len(rows) == 1:
-        return _line(columns, values[0], y)
-    a = _cell(rows, x)
-    share = (x - rows[a]) / (rows[a + 1] - rows[a])
-    low, high = _line(columns, values[a], y), _line(columns, values[a + 1], y)
-    return low + share * (high - low)
+    return end - line(tables.lengths, values, slot["filled"])
 
 
 # --- the end of an iteration -------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _finish(rules, state, i):
     inst, g = state.instances[i], state.g[0]
     kept, count = 0, inst["running"]
@@ -479,7 +441,7 @@ def _finish(rules, state, i):
             state.instances[j]["stuck"] = 0
 
 
-@_inner
+@inner
 def _give_token(state, slot):
     g = state.g[0]
     now = g["now_s"]
@@ -491,22 +453,14 @@ def _give_token(state, slot):
         gap = now - slot["last_s"]
         if gap != g["gap_s"]:  # a batch's requests mostly have the same one
             g["gap_s"] = gap
-            g["gap_bin"] = _gap_bin(gap, len(state.gaps))
+            g["gap_bin"] = gap_bin(gap, len(state.gaps))
         state.gaps[g["gap_bin"], 0] += 1
         state.gaps[g["gap_bin"], 1] += gap
         slot["longest_s"] = max(slot["longest_s"], gap)
     slot["last_s"] = now
 
 
-@_inner
-def _gap_bin(gap, bins):
-    """The bin of a time; bins grow by RATIO."""
-    if gap <= FLOOR_S:
-        return 0
-    return min(1 + int(math.log(gap / FLOOR_S) / math.log(RATIO)), bins - 1)
-
-
-@_inner
+@inner
 def _leave(state, i, s):
     """Hand a finished request out and free its slot."""
     g, slot = state.g[0], state.slots[s]
@@ -522,7 +476,7 @@ def _leave(state, i, s):
     g["free"] = s
 
 
-@_inner
+@inner
 def _move(rules, state, i, s):
     """Send a prompt's KV to an instance that decodes; layers leave while later ones compute."""
     inst, slot = state.instances[i], state.slots[s]
@@ -538,7 +492,7 @@ def _move(rules, state, i, s):
 # --- losses ------------------------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _change(rules, state, event):
     """Set an instance's health; what runs is cut off, its tokens are not given."""
     i, before = event["instance"], state.g[0]["preemptions"]
@@ -564,7 +518,7 @@ def _change(rules, state, event):
     event["hit"] = state.g[0]["preemptions"] - before
 
 
-@_inner
+@inner
 def _lose_kv(state, i, device):
     """Lose the KV of all running requests (device -1) or of those that live on one device."""
     inst, kept = state.instances[i], 0
@@ -580,7 +534,7 @@ def _lose_kv(state, i, device):
     inst["running"] = kept
 
 
-@_inner
+@inner
 def _send_elsewhere(state, i):
     """Queue the waiting requests of an instance that is down again, in their order."""
     inst = state.instances[i]
@@ -594,7 +548,7 @@ def _send_elsewhere(state, i):
 # --- what is recorded --------------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _bin(state):
     """The timeline's interval of the present time."""
     g = state.g[0]
@@ -603,7 +557,7 @@ def _bin(state):
     return int(g["now_s"] / g["interval_s"])
 
 
-@_inner
+@inner
 def _double_interval(state):
     """Make one interval of two neighbours."""
     rows = state.timeline
@@ -617,7 +571,7 @@ def _double_interval(state):
     state.g[0]["interval_s"] *= 2
 
 
-@_inner
+@inner
 def _account(state, until):
     """Add what runs, waits and is used from the present time to ``until``, and go there."""
     g, inst = state.g[0], state.instances
