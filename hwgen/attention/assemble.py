@@ -161,7 +161,7 @@ def _check(job: Job, geometry: Geometry, widths: Widths) -> None:
             "the operands do not fit the device",
             where="head size",
             got=[size, job.cache.keys.shape[1]],
-            expected=geometry.head_size,
+            expected=str(geometry.head_size),
         )
     if (job.segments[:, 1] < 1).any():
         raise SpecError("a segment without a token", where="segments", expected="1 or more each")

@@ -87,15 +87,16 @@ class Cache:
     def value_shift(self) -> int:
         """The finest unit of the accumulators that suits every value here."""
         if self.is_floating:
-            return int(split_fp16(self.values)[1].max(initial=1)) + _FP16_VALUE_DROP
+            return (
+                int(split_fp16(self.values.astype(np.float16))[1].max(initial=1)) + _FP16_VALUE_DROP
+            )
         return int(split_fp16(self.value_scales)[1].max(initial=1)) + unit.VALUE_DROP
 
     def take(self, segments: Segments) -> Cache:
         """The tokens of the segments, in their order."""
         at = tokens_of(segments, len(self.keys))
-        parts = (self.keys, self.values, self.key_scales, self.value_scales)
-        keys, values, key_scales, value_scales = (part[at] for part in parts)
-        return Cache(self.format, keys, values, key_scales, value_scales, self.unit_bits)
+        scales = self.key_scales[at], self.value_scales[at]
+        return Cache(self.format, self.keys[at], self.values[at], *scales, self.unit_bits)
 
 
 def fold_query(query: NDArray[np.floating], widths: Widths = DEFAULT) -> Query:
