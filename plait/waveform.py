@@ -85,20 +85,20 @@ def two_tiles(
         picture: file for the SVG.
         trace: file for the waveform (VCD) itself.
     """
-    machine = load_accelerator(machine)
-    if not isinstance(machine, BitSerial):
+    described = load_accelerator(machine)
+    if not isinstance(described, BitSerial):
         raise SpecError(
-            "only bit-serial machines are drawn", where=machine.name, got=machine.family
+            "only bit-serial machines are drawn", where=described.name, got=described.family
         )
-    group = 8 * machine.pe.lanes
-    array = machine.array.decode
+    group = 8 * described.pe.lanes
+    array = described.array.decode
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((2 * array.rows, 2 * group))
     inputs = rng.standard_normal((array.columns, 2 * group)).astype(np.float16)
     with TemporaryDirectory(prefix="plait-") as folder:
         path = Path(trace) if trace else Path(folder) / "wave.vcd"
-        cosimulate(machine, weights, inputs, format="bitmod4", group_size=group, trace=path)
-        drawn = draw(path, f"{machine.name}: two output tiles of bitmod4, groups of {group}")
+        cosimulate(described, weights, inputs, format="bitmod4", group_size=group, trace=path)
+        drawn = draw(path, f"{described.name}: two output tiles of bitmod4, groups of {group}")
     if picture is not None:
         with write_atomically(picture) as temporary:
             temporary.write_text(drawn.svg, encoding="utf-8")
@@ -110,7 +110,7 @@ def draw(trace: Path, title: str) -> Picture:
     signals = list(dict.fromkeys(name for _, names in _LANES for name in names))
     values = sample(trace, _CLOCK, [*signals, _COUNTED, _START])
     start = int(np.flatnonzero(values[_START])[0])
-    causes = _causes(values[_COUNTED][start:])
+    causes = _causes(values[_COUNTED][start:].tolist())
     lanes = [
         _runs(np.all([values[name][start:] != 0 for name in names], axis=0).tolist()[: len(causes)])
         for _, names in _LANES

@@ -24,6 +24,7 @@ def test_families_without_verilog(family: str) -> None:
     assert (frame["largest"] <= BOUNDS[family]).all()
 
 
+@pytest.mark.slow
 def test_offload() -> None:
     """Our own views agree; what the paper claims is reproduced in part, and said as it is."""
     measured = {error.what: error.largest for error in errors("offload")}

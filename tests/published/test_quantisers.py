@@ -10,6 +10,7 @@ from quantiser_rows import ROWS, cases, cast, computed, stored_bits
 
 import plait
 
+SLOW = ("aqlm", "pv", "vptq", "vptq_res")  # compilation of their search, then a fit a case
 BLOCK_INPUTS = {  # the rows name the block by its largest value; these inputs round as they say
     "block amax 7.9": [7.9, -6.0, 0.3, 1.25],
     "block amax 4": [4.0, -2.5, 0.25, 0.75],
@@ -36,7 +37,15 @@ def value(method: str, case: str, quantity: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "row", list(ROWS.itertuples()), ids=lambda r: f"{r.Index}-{r.method}-{r.case}-{r.quantity}"
+    "row",
+    [
+        pytest.param(
+            row,
+            id=f"{row.Index}-{row.method}-{row.case}-{row.quantity}",
+            marks=[pytest.mark.slow] if row.method in SLOW else [],
+        )
+        for row in ROWS.itertuples()
+    ],
 )
 def test_row(row: Any) -> None:
     got = value(row.method, row.case, row.quantity)

@@ -113,6 +113,7 @@ REQUESTS = {
 }
 
 
+@pytest.mark.slow
 def test_the_six_requests(llama: Graph) -> None:
     """Decode milliseconds of the authors' sample log: sums over the buckets of every step."""
     step_ms = {

@@ -63,7 +63,9 @@ def test_a_parameter_that_the_schema_lacks_is_named() -> None:
 
 
 def test_formats_and_jobs_that_the_machine_does_not_take_are_named() -> None:
-    with pytest.raises(SpecError, match="formats: the machine's dequantiser lacks it, got 'bitmod4'"):
+    with pytest.raises(
+        SpecError, match="formats: the machine's dequantiser lacks it, got 'bitmod4'"
+    ):
         design_of(SMALL, formats=["bitmod4"])
     with pytest.raises(SpecError, match="jobs: this family takes no list of jobs"):
         generate(SMALL, "unused", jobs=[])

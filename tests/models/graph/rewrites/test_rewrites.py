@@ -82,6 +82,7 @@ def test_grouped_kv(smollm: Graph) -> None:
         assert got.drop(columns="op").equals(wanted.drop(columns="op"))
 
 
+@pytest.mark.slow
 def test_grouped_kv_of_one_matrix_and_of_normed_keys() -> None:
     assert changed(load_graph("gpt2"), "grouped-kv:kv_heads=4").shape is not None
     qwen = load_shape("qwen3-0.6b")
@@ -194,6 +195,7 @@ def test_duo_llm_by_token(smollm: Graph, batch: int) -> None:
     assert read == pytest.approx(plain + matrices * (share * (shape.ffn + 256) - shape.ffn))
 
 
+@pytest.mark.slow
 def test_moe_is_what_a_mixture_exports_as(smollm: Graph) -> None:
     """The same numbers as a decoder written with experts, router included."""
     shape = load_shape("smollm2-135m")
