@@ -73,7 +73,8 @@ module plait_sd_multiply #(
   logic [2:0]                      pass_d, pass_q;
   logic [11:0]                     word_d, word_q;    // of weights
   logic [1:0]                      slice_d, slice_q;  // group of that word
-  logic                            open_d, open_q, bias_d, bias_q;  // of the sum
+  // Of the sum: an instruction of it has begun; a group is in the accumulators; it has a bias.
+  logic                            begun_d, begun_q, open_d, open_q, bias_d, bias_q;
 
   // ---- Which group comes next -------------------------------------------------------------------
   logic [4:0] kept;
@@ -108,6 +109,7 @@ module plait_sd_multiply #(
     pass_d    = pass_q;
     word_d    = word_q;
     slice_d   = slice_q;
+    begun_d   = begun_q;
     open_d    = open_q;
     bias_d    = bias_q;
     row_d     = row_q;
@@ -120,7 +122,8 @@ module plait_sd_multiply #(
         pass_d  = '0;
         word_d  = is_mm_i ? multiply_i.b_address : multiply_i.a_address;
         slice_d = '0;
-        bias_d  = multiply_i.bias || (open_q && bias_q);
+        bias_d  = multiply_i.bias || (begun_q && bias_q);
+        begun_d = 1'b1;
         row_d   = '0;
         wait_d  = '0;
         quarter_d = '0;
@@ -149,6 +152,7 @@ module plait_sd_multiply #(
         if (done_o) begin
           state_d = StateIdle;
           open_d  = 1'b0;
+          begun_d = 1'b0;
         end
       end
     endcase
@@ -157,9 +161,11 @@ module plait_sd_multiply #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       state_q <= StateIdle;
+      begun_q <= 1'b0;
       open_q  <= 1'b0;
     end else begin
       state_q <= state_d;
+      begun_q <= begun_d;
       open_q  <= open_d;
     end
   end
