@@ -190,10 +190,12 @@ def _systolic() -> Iterator[Error]:
 
 
 def _offload() -> Iterator[Error]:
-    """Lamina: its formula, the pipeline of batches, its claims."""
+    """Lamina: its formula, the pipeline of batches, its claims; the attention unit."""
+    from plait.measured_attention import attention_errors
     from plait.measured_offload import measure
 
     yield from measure()
+    yield from attention_errors()
 
 
 def _sparse_dsp() -> Iterator[Error]:
