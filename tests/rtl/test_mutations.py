@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from harness import RTL, build
+from harness import RTL, build, sources_of
 from machine_cases import default_cases, save
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow]
@@ -42,6 +42,14 @@ _BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
     "bit_serial/plait_bs_sequencer.sv": (*_WHOLE, {}),
     "bit_serial/plait_bs_counters.sv": (*_WHOLE, {}),
     "bit_serial/plait_bs_core.sv": (*_WHOLE, {}),
+    **dict.fromkeys(
+        [f"sparse_dsp/plait_sd_{leaf}.sv" for leaf in ("weights", "dot_array", "multiply")],
+        ("plait_sd_multiply", "cocotb_sd_multiply", {"Rows": 1}, {}),
+    ),
+    **dict.fromkeys(
+        [f"sparse_dsp/plait_sd_{leaf}.sv" for leaf in ("round", "reciprocal", "special_lane")],
+        ("plait_sd_special", "cocotb_sd_special", {}, {}),
+    ),
 }
 _PATCHES = sorted(_FOLDER.glob("*.patch"))
 
@@ -88,9 +96,11 @@ def test_mutation_is_caught(patch, tmp_path):
     changed = _mutate(patch, rtl)
     module = Path(changed).stem
     top, bench, parameters, environment = _BENCHES.get(
-        changed, (module, module.replace("plait_bs_", "cocotb_bs_"), {}, {})
+        changed, (module, module.replace("plait_", "cocotb_"), {}, {})
     )
-    sources = [rtl / changed] if changed.startswith("common/") else None
+    sources: list[Path] | None = [rtl / changed] if changed.startswith("common/") else None
+    if changed.startswith("sparse_dsp/"):
+        sources = sources_of(top, "sparse_dsp.f", rtl)
     cases = default_cases(top, parameters)
     given = {**environment, **(save(cases, tmp_path) if cases else {})}
     quiet = ("-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")  # the bench must notice, not the linter
