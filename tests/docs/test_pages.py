@@ -44,6 +44,7 @@ def marks(page: Path) -> list[pytest.MarkDecorator]:
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()  # as if this were the repository
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
     python = []
     for kind, body in blocks(page):
         if kind == "yaml" and body.startswith("# "):
