@@ -63,13 +63,13 @@ def group_error(name: str, accumulator_bits: int) -> float:
 
 def perplexity_rows(window: int, windows: int) -> Iterator[list[str]]:
     """The format's own perplexity beside that of the hardware's arithmetic."""
-    from plait.demo import text as bundled_text
+    from plait.models.llm.texts import botchan
     from plait.models.golden.execute import on_hardware
     from plait.models.llm.weights import load_module
     from plait.models.quantize.metrics import perplexity
     from plait.models.quantize.swap import quantize_module
 
-    module, text = load_module("smollm2-135m"), bundled_text()
+    module, text = load_module("smollm2-135m"), botchan()
     count = f"{windows} window{'s' if windows > 1 else ''} of {window} tokens"
     own = f"FP32 arithmetic, {count}"
     yield ["weights", own, *(f"FP16, {bits} bits" for bits in WIDTHS), "INT8 activations"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import floor, log2, sqrt
+from math import e, floor, log2, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -241,7 +241,7 @@ def _attention(
     means = [p / p.sum() @ values[:, head_of[h]] for h, p in enumerate(powers)]
     result = np.concatenate(means)
     scale = _scale(result, _INT8)
-    multiplier, shift = ratio(score_scale * log2(np.e) * (1 << LOG_FRACTION_BITS))
+    multiplier, shift = ratio(score_scale * log2(e) * (1 << LOG_FRACTION_BITS))
     softmax = Constants(
         multiplier,
         input_shift=shift,
