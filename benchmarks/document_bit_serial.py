@@ -63,8 +63,8 @@ def group_error(name: str, accumulator_bits: int) -> float:
 
 def perplexity_rows(window: int, windows: int) -> Iterator[list[str]]:
     """The format's own perplexity beside that of the hardware's arithmetic."""
-    from plait.models.llm.texts import botchan
     from plait.models.golden.execute import on_hardware
+    from plait.models.llm.texts import botchan
     from plait.models.llm.weights import load_module
     from plait.models.quantize.metrics import perplexity
     from plait.models.quantize.swap import quantize_module
