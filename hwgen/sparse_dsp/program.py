@@ -232,7 +232,7 @@ def disassemble(program: Program) -> str:
     >>> from plait.sim.compiler.instruction import Instruction
     >>> one = Instruction(Queue.MV, wait=1 << Queue.LD, k_blocks=36, output=1)
     >>> disassemble(Program.of([one]))
-    '     0  MV    wait LD      k_blocks 36, output 1'
+    '     0  MV    wait LD    k_blocks 36, output 1'
     """
     return "\n".join(_line(index, program) for index in range(len(program)))
 

@@ -59,7 +59,9 @@ def job_of(machine: Machine, shape: dict[str, Any]) -> Matmul:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bitmod-small", "bitmod-64x1"])
+@pytest.mark.parametrize(
+    "name", ["bitmod-small", pytest.param("bitmod-64x1", marks=pytest.mark.long)]
+)
 def test_all_agree(name: str) -> None:
     """Without stalls to the cycle; with stalls too, when the recurrence knows their pattern.
 

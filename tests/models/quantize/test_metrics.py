@@ -142,6 +142,7 @@ def test_one_window_of_smollm2(smollm2: nn.Module) -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.long
 def test_fp32_perplexity_equals_the_reference(smollm2: nn.Module) -> None:
     assert perplexity(smollm2, botchan()) == pytest.approx(FP32, rel=1e-3)
 
