@@ -69,6 +69,7 @@ def test_mistakes_end_in_one_line(space: Path, capsys: pytest.CaptureFixture[str
     assert "not a parquet file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_perplexity_of_a_format_is_a_column(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_the_six_requests(llama: Graph) -> None:
         assert sum(step_ms[n] for n in lengths) == pytest.approx(wanted, abs=5e-7 * new)
 
 
+@pytest.mark.slow
 def test_storage_of_all_programs(llama: Graph) -> None:
     """Paper: 1.67 TB, 4.77 GB, 3.25 GB; sums of the published instruction counts: 1.69 TB, 5.0 GB.
 

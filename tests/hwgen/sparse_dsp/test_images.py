@@ -151,6 +151,7 @@ def test_addresses_lie_behind_the_program_and_inside_the_memory() -> None:
     assert read_vector(image.blocks[at], 40).tolist() == list(range(40))
 
 
+@pytest.mark.slow
 def test_longer_memories_take_longer_and_stalls_more() -> None:
     from plait.sim.families.bit_serial_schedule import Memory
 

@@ -43,6 +43,7 @@ def test_wide_group_sum_is_exact(name, pairs, selector):
     assert int(mantissa[0, 0]) << int(exponent[0, 0]) == expected << EXACT["guard_bits"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "selector", "narrow", "wide"),
     [

@@ -41,6 +41,7 @@ def test_linears_are_those_of_the_golden_model(small):
     assert torch.allclose(got.reshape(15, -1), torch.from_numpy(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "bound"), [("fp16", 3e-3), ("int8", 3e-2)])
 def test_logits_are_close_to_the_formats_own(small, activation, bound):
     tokens = torch.arange(24).reshape(2, 12)

@@ -64,6 +64,7 @@ def test_round_trip(saved: Path) -> None:
     assert graph.name == "model"
 
 
+@pytest.mark.slow
 def test_symbolic_sizes(tmp_path: Path) -> None:
     shape = load_shape("llama-3-8b").with_(layers=2, vocab=64)
     module = build_decoder(shape)
@@ -221,6 +222,7 @@ def mutate(value: object, rng: random.Random) -> object:
     return rng.choice([None, -1, 0, 3, 2**70, "", "tokens", "linear", [], {}, {"as_int": 0}, True])
 
 
+@pytest.mark.slow
 def test_any_one_thing_wrong_in_a_program(saved: Path) -> None:
     """Whatever is changed, the answer is a Graph or a GraphError of one line."""
     with zipfile.ZipFile(saved) as archive:

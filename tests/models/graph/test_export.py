@@ -54,6 +54,7 @@ def multiply_adds(graph: Graph, batch: int, query: int) -> float:
     return float((work["count"] * (weights + scores * (work["kind"] == "attention"))).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_of_transformers(name: str, attention: str) -> None:
@@ -196,6 +197,7 @@ SHAPES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(shape=SHAPES)
 def test_a_random_decoder(shape: LLMShape) -> None:

@@ -91,6 +91,7 @@ def test_a_cached_graph_needs_no_torch(cache: Path) -> None:
     assert done.stdout.split() == ["12", "17"], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["opt-125m", "gpt2", "phi-2", "qwen3-0.6b", "qwen3-30b-a3b", "gemma-2b", "llama-3-8b"]
 )

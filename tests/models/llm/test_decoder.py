@@ -60,6 +60,7 @@ def test_no_token_sees_a_later_one(style: str) -> None:
     assert not torch.allclose(before[:, 5:], after[:, 5:], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("past", [0, 5])
 def test_export_with_symbolic_sizes(style: str, past: int) -> None:

@@ -206,6 +206,7 @@ def _write_changed(path: Path, metadata: dict[str, int | str]) -> None:
         _write(path, **metadata)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

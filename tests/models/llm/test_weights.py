@@ -34,6 +34,7 @@ def test_names_without_weights(tmp_path: Path) -> None:
         load_module(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_smollm2_has_the_shape_of_the_zoo() -> None:
     module = load_module("smollm2-135m")

@@ -53,6 +53,7 @@ def test_breakdown_bars_end_at_the_time(reports: list[Report]) -> None:
     assert max(ends) == pytest.approx(max(report.seconds for report in reports))
 
 
+@pytest.mark.slow
 def test_figures_are_rendered(reports: list[Report]) -> None:
     for figure in (plot.roofline(reports), plot.breakdown(reports)):
         image = io.BytesIO()

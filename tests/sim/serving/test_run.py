@@ -115,6 +115,7 @@ random_trace = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 @settings(
     max_examples=25,

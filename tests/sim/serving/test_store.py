@@ -40,6 +40,7 @@ serve(load, cluster, out=out)
 """
 
 
+@pytest.mark.slow
 def test_kill_and_go_on(cluster, tmp_path: Path) -> None:
     described = cluster(kv_tokens=2000)
     out = tmp_path / "out"

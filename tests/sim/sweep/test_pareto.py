@@ -15,6 +15,7 @@ from plait.sim.sweep import front, search, sweep
 from plait.sim.sweep.pareto import nondominated
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(
         np.float64,
@@ -51,6 +52,7 @@ def test_directions_and_missing_numbers() -> None:
         front(frame, minimise=["a", "name"])
 
 
+@pytest.mark.slow
 def test_search_finds_most_of_the_exhaustive_front() -> None:
     """Hypervolume of the found front over the exhaustive one: NSGA-II is no proof, so 98 %."""
     graph = plait.load_model("smollm2-135m")
