@@ -10,8 +10,6 @@ from plait.models.golden import special_functions as golden
 
 __all__ = ["tables_package"]
 
-_ENTRIES_A_LINE = 8
-
 
 def tables_package() -> str:
     """Give the text of the package."""
@@ -30,11 +28,16 @@ def tables_package() -> str:
 
 
 def _view(name: str, note: str, table: NDArray[np.int64]) -> dict[str, object]:
-    entries = [f"17'd{value}" for value in table[::-1].tolist()]
-    rows = [entries[at : at + _ENTRIES_A_LINE] for at in range(0, len(entries), _ENTRIES_A_LINE)]
+    """One function; the entries on the right that are like the last one are its default."""
+    entries = table.tolist()
+    while entries[-1:] == [int(table[-1])]:
+        entries.pop()
     return {
         "name": name,
+        "function": name.lower(),
         "note": note,
         "segments": len(table) - 1,
-        "lines": [", ".join(row) for row in rows],
+        "index_bits": (len(table) - 1).bit_length(),
+        "entries": entries,
+        "last": int(table[-1]),
     }

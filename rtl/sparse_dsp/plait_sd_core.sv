@@ -331,6 +331,9 @@ module plait_sd_core #(
   logic                misc_unknown, misc_read, misc_write;
   logic [11:0]         misc_left_address, misc_right_address, misc_write_address;
   logic [PortBits-1:0] misc_left, misc_right, misc_write_data;
+  plait_sd_machine_pkg::special_constants_t special_constants;
+
+  assign special_constants = misc_word[$bits(special_constants)-1:0];
 
   plait_sd_special u_special (
     .clk_i,
@@ -347,7 +350,7 @@ module plait_sd_core #(
     .is_unknown_o       (misc_unknown),
     .constants_enable_o (misc_constants),
     .constants_address_o(misc_constants_address),
-    .constants_i        (misc_word[$bits(plait_sd_machine_pkg::special_constants_t)-1:0]),
+    .constants_i        (special_constants),
     .read_enable_o      (misc_read),
     .left_address_o     (misc_left_address),
     .right_address_o    (misc_right_address),

@@ -146,7 +146,7 @@ module plait_sd_load #(
   logic [11:0]         entry_q;
 
   plait_fifo #(
-    .Width($bits(row_t)),
+    .Width($bits(tag)),
     .Depth(RowsInFlight)
   ) u_rows (
     .clk_i,

@@ -54,6 +54,7 @@ module plait_sd_multiply #(
   localparam int unsigned SumBits = 32;
   localparam int unsigned RowBits = Rows > 1 ? $clog2(Rows) : 1;
   localparam int unsigned PerWord = 4;  // outputs of a bias word
+  localparam int unsigned ChannelBits = WordBits / PerWord;
 
   typedef enum logic [1:0] {StateIdle, StateRun, StateDrain, StateOutput} state_e;
 
@@ -253,14 +254,10 @@ module plait_sd_multiply #(
   // ---- Bias, multiplier, rounding: four outputs a cycle -----------------------------------------
   logic                         steps, steps_q, steps_q2, ends_row_q, ends_row_q2, ends_q, ends_q2;
   logic [1:0]                   next_quarter, quarter_q1, quarter_q2;
-  logic signed [PerWord-1:0][49:0] products_q;
-  logic signed [PerWord-1:0][32:0] biased_q;
-  channel_t [PerWord-1:0]       channels, channels_q, channels_q2;
   logic [Block-1:0][15:0]       row_elements_q, row_elements;
   logic [PerWord-1:0][15:0]     rounded;
   logic [11:0]                  out_address_q;
 
-  assign channels       = bias_i;
   assign steps          = state_q == StateOutput && !output_ends;
   assign next_quarter   = quarter_q + 2'd1;
   assign bias_enable_o  = (state_q == StateDrain && is_last_wait) || steps;
@@ -296,27 +293,39 @@ module plait_sd_multiply #(
     ends_q2     <= ends_q;
     quarter_q1  <= quarter_q;
     quarter_q2  <= quarter_q1;
-    channels_q  <= channels;
-    channels_q2 <= channels_q;
-    for (int unsigned i = 0; i < PerWord; i++) begin
-      biased_q[i] <= (open_q ? 33'(signed'(sums[row_q][{quarter_q, 2'(i)}])) : '0)
-                   + (bias_q ? 33'(signed'(channels[i].bias)) : '0);
-      products_q[i] <= 50'(signed'(biased_q[i])) * 50'(channels_q[i].multiplier);
-    end
     if (steps_q2) row_elements_q <= row_elements;
     if (start_i) out_address_q <= multiply_i.out_address;
     else if (write_enable_o) out_address_q <= out_address_q + 12'd1;
   end
 
-  for (genvar i = 0; i < PerWord; i++) begin : gen_round
+  for (genvar i = 0; i < PerWord; i++) begin : gen_output
+    channel_t           channel, channel_q, channel_q2;
+    logic [SumBits-1:0] sum;
+    logic signed [32:0] biased_q;
+    logic signed [49:0] product_q;
+    logic               unused_bits;
+
+    assign channel = bias_i[ChannelBits*i +: ChannelBits];
+    assign sum     = sums[row_q][{quarter_q, 2'(i)}];
+
+    always_ff @(posedge clk_i) begin
+      channel_q  <= channel;
+      channel_q2 <= channel_q;
+      biased_q   <= (open_q ? 33'(signed'(sum)) : '0)
+                  + (bias_q ? 33'(signed'(channel.bias)) : '0);
+      product_q  <= 50'(biased_q) * 50'(signed'({1'b0, channel_q.multiplier}));
+    end
+
     plait_sd_round #(
       .Width(52)
     ) u_round (
-      .product_i(52'(signed'(products_q[i]))),
-      .shift_i  (channels_q2[i].shift),
-      .is_int8_i(channels_q2[i].is_int8),
+      .product_i(52'(product_q)),
+      .shift_i  (channel_q2.shift),
+      .is_int8_i(channel_q2.is_int8),
       .result_o (rounded[i])
     );
+
+    assign unused_bits = ^{channel_q2.unused, channel_q2.multiplier, channel_q2.bias};
   end
 
   always_comb begin
@@ -339,10 +348,6 @@ module plait_sd_multiply #(
   always_comb begin
     unused_bits = ^{multiply_q.unused_high, multiply_q.unused_middle, multiply_q.head,
                     multiply_q.out_address, multiply_q.bias, fsb_data_i[7:5]};
-    for (int unsigned i = 0; i < PerWord; i++) begin
-      unused_bits = unused_bits ^ (^{channels_q2[i].unused, channels_q2[i].multiplier,
-                                     channels_q2[i].bias});
-    end
     for (int unsigned r = 0; r < Rows; r++) unused_bits = unused_bits ^ (^rows_a_i[r]);
     unused_bits = unused_bits ^ (^b_i);
   end

@@ -40,8 +40,8 @@ module plait_sd_scheduler #(
   localparam int unsigned Mm = plait_sd_machine_pkg::QUEUE_MM;
   localparam int unsigned Mv = plait_sd_machine_pkg::QUEUE_MV;
 
-  // Words of an instruction of each queue.
-  localparam logic [Queues-1:0][3:0] Words = {4'd1, 4'd3, 4'd4, 4'd4, 4'd3, 4'd7};
+  // Words of an instruction of each queue, four bits a queue.
+  localparam logic [4*Queues-1:0] Words = {4'd1, 4'd3, 4'd4, 4'd4, 4'd3, 4'd7};
 
   logic [Queues-1:0]                            push_ready, head_valid, issue, can_issue, done;
   logic [Queues-1:0][MaxWords-1:0][31:0]        head_words;
@@ -53,7 +53,8 @@ module plait_sd_scheduler #(
   assign in_ready_o = push_ready[in_queue_i];
 
   for (genvar q = 0; q < Queues; q++) begin : gen_queue
-    localparam int unsigned Width = 32 * int'(Words[q]);
+    localparam int unsigned Count = 32'(Words[4*q +: 4]);
+    localparam int unsigned Width = 32 * Count;
 
     logic [Width-1:0]                  head;
     logic [$clog2(QueueDepth+1)-1:0] unused_count;
@@ -66,7 +67,7 @@ module plait_sd_scheduler #(
       .rst_ni,
       .in_valid_i (in_valid_i && in_queue_i == 3'(q)),
       .in_ready_o (push_ready[q]),
-      .in_data_i  (in_words_i[int'(Words[q])-1:0]),
+      .in_data_i  (in_words_i[Count-1:0]),
       .out_valid_o(head_valid[q]),
       .out_ready_i(issue[q]),
       .out_data_o (head),

@@ -92,6 +92,8 @@ module plait_sd_special_lane (
   // ---- Stage 4: a line through two entries of a table -------------------------------------------
   logic [34:0]        distance;
   logic [32:0]        magnitude, gate_argument;
+  logic [8:0]         gate_border;
+  logic [6:0]         step_border;
   logic [16:0]        low, high;
   logic signed [17:0] rise;
   logic [8:0]         rest;
@@ -103,18 +105,21 @@ module plait_sd_special_lane (
   assign magnitude     = argument_q3[32] ? -argument_q3 : argument_q3;
   assign gate_argument = magnitude > GateLimit ? GateLimit : magnitude;
 
+  assign gate_border = 9'(gate_argument[GateBits-1:GateSegmentBits]);
+  assign step_border = 7'(distance[Fraction-1:SegmentBits]);
+
   always_comb begin
-    low  = plait_sd_tables_pkg::SIGMOID[9'(gate_argument[GateBits-1:GateSegmentBits])];
-    high = plait_sd_tables_pkg::SIGMOID[9'(gate_argument[GateBits-1:GateSegmentBits]) + 9'd1];
     rest = 9'(gate_argument[GateSegmentBits-1:0]);
-    if (is_normal) begin
-      low  = plait_sd_tables_pkg::NORMAL[9'(gate_argument[GateBits-1:GateSegmentBits])];
-      high = plait_sd_tables_pkg::NORMAL[9'(gate_argument[GateBits-1:GateSegmentBits]) + 9'd1];
-    end
     if (is_softmax) begin
-      low  = plait_sd_tables_pkg::EXPONENTIAL[7'(distance[Fraction-1:SegmentBits])];
-      high = plait_sd_tables_pkg::EXPONENTIAL[7'(distance[Fraction-1:SegmentBits]) + 7'd1];
+      low  = plait_sd_tables_pkg::exponential(step_border);
+      high = plait_sd_tables_pkg::exponential(step_border + 7'd1);
       rest = 9'(distance[SegmentBits-1:0]);
+    end else if (is_normal) begin
+      low  = plait_sd_tables_pkg::normal(gate_border);
+      high = plait_sd_tables_pkg::normal(gate_border + 9'd1);
+    end else begin
+      low  = plait_sd_tables_pkg::sigmoid(gate_border);
+      high = plait_sd_tables_pkg::sigmoid(gate_border + 9'd1);
     end
   end
 
