@@ -1,0 +1,169 @@
+"""Measure the tables of docs/families/sparse_dsp.md: accuracy, the paper's figures, resources.
+
+    python benchmarks/document_sparse_dsp.py accuracy|steps|requests|claims [--write FILE]
+
+Without --write the table is only printed. Accuracy is of SmolLM2-135M, whose weights come rounded
+to 4 bits, on the novel that the project carries; calibration reads Python's reference. It takes ten
+minutes of one core, the resources longer, the others seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from document_bit_serial import write
+
+if TYPE_CHECKING:
+    import torch
+
+GROUP = 64  # divides the 576 and 1536 inputs of SmolLM2's linears
+_WANDA = {"importance": "wanda"}
+# Row, format ("mixed": 2, 3, 4 and 8 bits, 3.5 on average), options of the sparse method.
+METHODS: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
+    ("dense, INT8", "int8", None),
+    ("8:16, magnitude, INT8", "int8", {"kept": 8}),
+    ("8:16, Wanda, INT8", "int8", {"kept": 8, **_WANDA}),
+    ("4:16, Wanda, INT8", "int8", {"kept": 4, **_WANDA}),
+    ("half kept, N a block, Wanda, INT8", "int8", {"density": 0.5, **_WANDA}),
+    ("7 of 10 kept, N a block, Wanda, INT8", "int8", {"density": 0.7, **_WANDA}),
+    ("dense, mixed 3.5 bits", "mixed", None),
+    ("8:16, Wanda, mixed 3.5 bits", "mixed", {"kept": 8, **_WANDA}),
+    ("7 of 10 kept, N a block, Wanda, mixed 3.5 bits", "mixed", {"density": 0.7, **_WANDA}),
+)
+
+
+def accuracy_rows(window: int, windows: int) -> Iterator[list[str]]:
+    """Perplexity, and what it hides, of pruned and rounded weights with INT8 activations."""
+    from plait import api
+    from plait.models.llm.texts import botchan
+    from plait.models.quantize import collect, compare, greedy_agreement
+    from plait.models.quantize.activations import int8_activations
+    from plait.models.quantize.metrics import text_windows
+    from plait.models.quantize.swap import quantizable
+    from plait.modules import bits_per_weight
+
+    module, text = api.load_module("smollm2-135m"), botchan()
+    tokens = text_windows(module, _reference(), window, windows)
+    statistics = collect(module, tokens, dict(quantizable(module)))
+    sizes = f"{windows} windows of {window}"
+    head = ["weights", "bits a weight", f"perplexity, {sizes}", "KL, nats", "top-1 kept"]
+    yield [*head, "greedy kept, 16 prompts x 16"]
+    for name, format, options in METHODS:
+        small = _quantised(module, format, options, statistics)
+        with int8_activations(small):
+            found = compare(module, small, text, window, windows)
+            greedy = greedy_agreement(module, small, text, prompts=16, tokens=16)
+        if name == METHODS[0][0]:
+            yield ["as stored", "", f"{found.perplexity_of_original:.1f}", "0", "100 %", "100 %"]
+        yield [
+            name,
+            f"{bits_per_weight(small):.2f}",
+            f"{found.perplexity:.1f}",
+            f"{found.kl_divergence:.3f}",
+            f"{found.top1_agreement:.1%}".replace("%", " %"),
+            f"{greedy:.1%}".replace("%", " %"),
+        ]
+
+
+def _quantised(
+    module: torch.nn.Module, format: str, options: dict[str, Any] | None, statistics: Any
+) -> torch.nn.Module:
+    from plait import api
+    from plait.models.quantize import quantize_mixed
+
+    chosen = {} if options is None else {"method": "sparse", **options}
+    if format == "mixed":
+        mixed: torch.nn.Module = quantize_mixed(module, 3.5, statistics, GROUP, **chosen)
+        return mixed
+    if "importance" in chosen:
+        chosen["inputs"] = statistics
+    small: torch.nn.Module = api.quantize(module, format, group_size=GROUP, **chosen)
+    return small
+
+
+def _reference() -> str:
+    """The reference of Python that every installation carries."""
+    import pydoc_data.topics
+
+    topics = pydoc_data.topics.topics
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+def step_rows() -> Iterator[list[str]]:
+    """One step of Llama-2-7B: the published model, ours, and what was measured."""
+    from plait.claims_sparse_dsp import MACHINES
+    from plait.measured_sparse_dsp import MEASURED_CYCLES
+    from plait.models.graph import load_graph
+    from plait.sim import load_accelerator, simulate
+
+    graph = load_graph("llama-2-7b")
+    yield ["machine", "step", "`published` ms", "ours ms", "measured ms", "`published` token/s"]
+    for machine in MACHINES:
+        clock_hz = getattr(load_accelerator(machine), "clock_hz")  # noqa: B009
+        for phase, tokens in (("decode", 128), ("decode", 512), ("prefill", 128), ("prefill", 512)):
+            theirs, ours = (
+                simulate(graph, machine, phase=phase, context=tokens, fidelity=fidelity).seconds
+                for fidelity in ("published", "closed_form")
+            )
+            is_measured = machine == "flightllm-u280" and phase == "decode"
+            measured = f"{MEASURED_CYCLES[tokens] / clock_hz * 1e3:.2f}" if is_measured else ""
+            rate = (1 if phase == "decode" else tokens) / theirs
+            step = f"{phase}, {tokens} tokens"
+            times = [f"{theirs * 1e3:.2f}", f"{ours * 1e3:.2f}", measured]
+            yield [f"`{machine}`", step, *times, f"{rate:.1f}"]
+
+
+def request_rows() -> Iterator[list[str]]:
+    """The six requests of the authors' log on both machines."""
+    from plait.claims_sparse_dsp import MACHINES, requests
+
+    head = ["machine", "prompt + new", "prefill s", "decode s", "token/s", "token/J"]
+    yield [*head, "over vLLM", "over PyTorch"]
+    for machine in MACHINES:
+        for r in requests(machine):
+            joule = "" if r.tokens_per_joule is None else f"{r.tokens_per_joule:.2f}"
+            times = [f"{r.prefill_s:.3f}", f"{r.decode_s:.3f}", f"{r.tokens_per_s:.1f}", joule]
+            ratios = [f"{r.over_gpu_decode:.2f}", f"{r.over_gpu_naive:.2f}"]
+            yield [f"`{machine}`", f"{r.prompt} + {r.generated}", *times, *ratios]
+
+
+def claim_rows() -> Iterator[list[str]]:
+    """The paper's ratios, recomputed."""
+    from plait.claims_sparse_dsp import claims
+
+    yield ["claim", "paper", "recomputed", "reproduced", "from"]
+    for claim in claims():
+        ours = "" if claim.ours is None else f"{claim.ours:.2f}"
+        verdict = "yes" if claim.is_reproduced else "no"
+        yield [claim.what, f"{claim.claimed}", ours, verdict, claim.remark]
+
+
+def main() -> None:
+    """Parse the command line; print or write one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=("accuracy", "steps", "requests", "claims"))
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--window", type=int, default=128)
+    parser.add_argument("--windows", type=int, default=16)
+    options = parser.parse_args()
+    rows = {
+        "accuracy": lambda: accuracy_rows(options.window, options.windows),
+        "steps": step_rows,
+        "requests": request_rows,
+        "claims": claim_rows,
+    }[options.table]()
+    lines = []
+    for row in rows:
+        lines.append("| " + " | ".join(row) + " |")
+        if len(lines) == 1:
+            lines.append("|" + "---|" * len(row))
+        print(lines[-1] if len(lines) > 2 else "\n".join(lines), flush=True)
+    if options.write:
+        write(options.write, options.table, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
