@@ -1,7 +1,7 @@
 """Every bench is proven: with one operator, width, constant or reset of the RTL changed, it fails.
 
 mutations/NAME.patch changes one file of rtl/; the bench that must notice is that of its module.
-One patch a module is among the ordinary tests; all run by `make test-mutations` (marker mutation).
+One patch a bench is among the ordinary tests; all run by `make test-mutations` (marker mutation).
 """
 
 from __future__ import annotations
@@ -61,18 +61,20 @@ def _changed(patch: Path) -> str:
     return found[1]
 
 
-def _marked() -> list:
-    """All patches; those beyond the first of a module carry the marker mutation.
+def _bench(changed: str) -> tuple[str, str, dict[str, int], dict[str, str]]:
+    """Top, bench, parameters and environment that must notice a change of a file."""
+    module = Path(changed).stem
+    return _BENCHES.get(changed, (module, module.replace("plait_", "cocotb_"), {}, {}))
 
-    The whole machine is one module here: it takes long to build.
-    """
-    parameters, modules = [], set()
+
+def _marked() -> list:
+    """All patches; those beyond the first that a bench must notice carry the marker mutation."""
+    parameters, benches = [], set()
     for patch in _PATCHES:
-        changed = _changed(patch)
-        module = "core" if _BENCHES.get(changed, ())[:3] == _WHOLE else changed
-        marks = [pytest.mark.mutation] if module in modules else []
+        bench = _bench(_changed(patch))[1]
+        marks = [pytest.mark.mutation] if bench in benches else []
         parameters.append(pytest.param(patch, marks=marks, id=patch.stem))
-        modules.add(module)
+        benches.add(bench)
     return parameters
 
 
@@ -94,10 +96,7 @@ def test_mutation_is_caught(patch, tmp_path):
     rtl = tmp_path / "rtl"
     shutil.copytree(RTL, rtl)
     changed = _mutate(patch, rtl)
-    module = Path(changed).stem
-    top, bench, parameters, environment = _BENCHES.get(
-        changed, (module, module.replace("plait_", "cocotb_"), {}, {})
-    )
+    top, bench, parameters, environment = _bench(changed)
     sources: list[Path] | None = [rtl / changed] if changed.startswith("common/") else None
     if changed.startswith("sparse_dsp/"):
         sources = sources_of(top, "sparse_dsp.f", rtl)

@@ -14,6 +14,7 @@ from plait.sim.compiler.instruction import Instruction, Program, Queue
 
 UNITS = [queue for queue in Queue if queue != Queue.SYS]
 MAX_WORDS = 7
+LONGEST_WAIT = 3000  # cycles; all instructions of a test take fewer
 DEPTH = parameter("QueueDepth", 8)
 
 
@@ -77,7 +78,9 @@ async def push(dut, program: Program, units: Units) -> list[int]:
         dut.in_valid_i.value = 1
         dut.in_queue_i.value = int(one.queue)
         dut.in_words_i.value = packed(words + [0] * (MAX_WORDS - len(words)), 32)
+        since = units.cycle
         while True:
+            assert units.cycle - since < LONGEST_WAIT, "no room: the queues stand still"
             await ReadOnly()
             accepted, cycle = bool(dut.in_ready_o.value), units.cycle
             await RisingEdge(dut.clk_i)
@@ -127,7 +130,7 @@ async def instructions_run_when_their_tokens_are_there(dut, seed: int) -> None:
     units = Units(dut, program, durations)
     cocotb.start_soon(units.run())
     entered = await push(dut, program, units)
-    for _ in range(3000):
+    for _ in range(LONGEST_WAIT):
         await ReadOnly()
         if dut.idle_o.value:
             break

@@ -6,6 +6,7 @@ from harness import RTL, simulate, sources_of
 from plait.hwgen.sparse_dsp.tables import tables_package
 
 pytestmark = pytest.mark.rtl
+LONG = pytest.mark.long
 
 
 def run(top: str, folder, **parameters: int) -> None:
@@ -40,3 +41,13 @@ def test_load(port_bits, flight, tmp_path):
 @pytest.mark.parametrize("rows", [4, 1])
 def test_multiply(rows, tmp_path):
     run("plait_sd_multiply", tmp_path, Rows=rows)
+
+
+@pytest.mark.parametrize(("port_bits", "longest"), [(256, 1024), pytest.param(128, 33, marks=LONG)])
+def test_fetch(port_bits, longest, tmp_path):
+    run("plait_sd_fetch", tmp_path, PortBits=port_bits, BufferWords=longest)
+
+
+@pytest.mark.parametrize("width", [50, *(pytest.param(width, marks=LONG) for width in (32, 64))])
+def test_reciprocal(width, tmp_path):
+    run("plait_sd_reciprocal", tmp_path, Width=width)
