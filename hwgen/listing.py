@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +10,27 @@ from numpy.typing import NDArray
 
 from plait.errors import SpecError
 from plait.hwgen.bit_serial import program as bit_serial
+from plait.hwgen.generate import MANIFEST
 from plait.hwgen.mem_file import read_mem
 from plait.hwgen.sparse_dsp import program as sparse_dsp
 from plait.hwgen.sparse_dsp.assemble import SEGMENT_MAGIC
+from plait.hwgen.sparse_dsp.ends import check_segments
+from plait.sim.compiler.instruction import Program
 
 __all__ = ["listing"]
 
 _HEADER = 4  # 32-bit words of a segment's header in use
 
 
-def listing(path: str | Path) -> str:
+def listing(path: str | Path, is_checked: bool = True) -> str:
     """Disassemble the program that begins at address 0 of a memory file (program.mem).
 
     Descriptors of the bit-serial machine and segments of the sparse DSP machine are told apart by
-    their magic numbers.
+    their magic numbers. Segments are checked, too: tokens, addresses off chip, and those on chip
+    where the manifest of `plait generate` lies beside the file.
+
+    Args:
+        is_checked: refuse segments that would not run to their end.
     """
     path = Path(path)
     blocks = read_mem(path, _port_bytes(path))
@@ -31,15 +39,19 @@ def listing(path: str | Path) -> str:
     image = blocks[0]
     try:
         if _words(image[:1])[0] == SEGMENT_MAGIC:
-            return _segments(image)
+            segments = _segments(image)
+            if is_checked:
+                end = max(address + len(words) for address, words in blocks.items())
+                check_segments(segments, end, _parameters(path.with_name(MANIFEST)))
+            return _listed(segments)
         return bit_serial.disassemble(bit_serial.decode(image))
     except SpecError as error:
         raise SpecError(str(error), where=path.name) from None
 
 
-def _segments(image: NDArray[np.uint8]) -> str:
-    parts: list[str] = []
-    at = count = 0
+def _segments(image: NDArray[np.uint8]) -> list[Program]:
+    found: list[Program] = []
+    at = 0
     while True:
         header = _words(image[at : at + 1]) if at < len(image) else [0] * _HEADER
         magic, size, words, is_last = header[:_HEADER]
@@ -49,13 +61,32 @@ def _segments(image: NDArray[np.uint8]) -> str:
                 expected=hex(SEGMENT_MAGIC),
             )  # fmt: skip
         body = np.array(_words(image[at + 1 : at + 1 + size])[:words], np.uint32)
-        program = sparse_dsp.decode(body)
-        parts.append(f"segment {len(parts)}: {len(program)} instructions, from {count}")
-        parts.append(sparse_dsp.disassemble(program))
-        count += len(program)
+        try:
+            found.append(sparse_dsp.decode(body))
+        except SpecError as error:
+            raise SpecError(str(error), where=f"segment {len(found)}") from None
         at += 1 + size
         if is_last & 1:
-            return "\n".join(parts)
+            return found
+
+
+def _listed(segments: list[Program]) -> str:
+    parts: list[str] = []
+    count = 0
+    for number, program in enumerate(segments):
+        parts.append(f"segment {number}: {len(program)} instructions, from {count}")
+        parts.append(sparse_dsp.disassemble(program))
+        count += len(program)
+    return "\n".join(parts)
+
+
+def _parameters(manifest: Path) -> dict[str, int] | None:
+    """Those of the core that the program was generated for, if the file says so."""
+    try:
+        found: dict[str, int] = json.loads(manifest.read_text())["parameters"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
 
 
 def _words_in(image: NDArray[np.uint8], size: int) -> int:

@@ -148,12 +148,19 @@ def waveform(
 @app.command(rich_help_panel="Gates", epilog="Example: plait disassemble out/program.mem")
 def disassemble(
     program: Annotated[Path, typer.Argument(metavar="FILE", help="program.mem of plait generate.")],
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="List a program that would not run to its end, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """What the instructions, or descriptors, of a generated program say."""
+    """What the instructions, or descriptors, of a generated program say.
+
+    Instructions of a sparse DSP machine that would wait for ever, leave a token over or reach
+    beyond memory and buffers are refused, each by its number.
+    """
     from plait.hwgen.listing import listing
 
-    text = listing(program)
+    text = listing(program, is_checked=not unchecked)
     if json:
         show_json({"program": str(program), "lines": text.splitlines()})
         return

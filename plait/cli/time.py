@@ -27,8 +27,12 @@ def simulate(
     ] = 256,
     batch: Annotated[int, typer.Option(metavar="N", help="Sequences.")] = 1,
     fidelity: Annotated[
-        str, typer.Option(metavar="F", help="published, closed_form or timeline.")
-    ] = "closed_form",
+        str | None,
+        typer.Option(
+            metavar="F",
+            help="published, closed_form (the default) or timeline (of a trace the default).",
+        ),
+    ] = None,
     formats: Annotated[
         str | None,
         typer.Option(metavar="F", help="Such as w4a16kv16, or weight=bitmod4,kv=int8."),
@@ -67,7 +71,7 @@ def simulate(
             phase=phase,
             context=context,
             batch=batch,
-            fidelity=fidelity,
+            fidelity=fidelity or _default_fidelity(described.family, trace),
             formats=parse_formats(formats),
             rewrites=rewrite,
             trace=trace,
@@ -82,6 +86,14 @@ def simulate(
         from plait.sim.report.table import as_text
 
         line(as_text(report, width()))
+
+
+def _default_fidelity(family: str, trace: Path | None) -> str:
+    """A trace needs instructions that run, where a family has any."""
+    from plait.sim.families import base
+
+    has_trace = hasattr(base.family(family), "trace")
+    return "timeline" if trace and has_trace else "closed_form"
 
 
 @app.command(rich_help_panel="Time", epilog="Example: plait machines --json")

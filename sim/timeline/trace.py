@@ -1,7 +1,8 @@
 """Timelines as a file that trace viewers open (Perfetto, chrome://tracing).
 
-One track a queue, one slice an instruction, and a track that names the units. Format: the JSON of
-the Trace Event Format, complete events ("X") with microseconds.
+One track a queue, one slice an instruction, and a track that names the units; an arrow from the
+instruction that gives a token to the one that takes it. Format: the JSON of the Trace Event Format,
+complete events ("X") and flows ("s", "f") with microseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from plait.errors import SpecError
 from plait.files import write_atomically
-from plait.sim.compiler.instruction import MiscOperation, Path, Queue
+from plait.sim.compiler.instruction import MiscOperation, Path, Program, Queue
 from plait.sim.timeline.engine import Timeline
 
 __all__ = ["LARGEST_TRACE", "Span", "write_trace"]
@@ -25,6 +26,7 @@ LARGEST_TRACE = 2_000_000
 """Instructions that a viewer still opens."""
 
 _MICROSECONDS = 1e6
+_NANOSECOND = 1e-3
 _UNITS_TRACK = len(Queue)
 
 
@@ -72,12 +74,15 @@ def _events(spans: Sequence[Span], title: str) -> Iterator[dict[str, Any]]:
         yield {"ph": "M", "pid": 0, "tid": track, "name": "thread_name", "args": {"name": name}}
         order = {"sort_index": (track + 1) % len(names)}  # units above the queues
         yield {"ph": "M", "pid": 0, "tid": track, "name": "thread_sort_index", "args": order}
-    begin = 0.0
+    begin, flow = 0.0, 0
     for span in spans:
         total = span.timeline.total
         runs = {"runs in the step": span.count}
         yield _slice(_UNITS_TRACK, span.name, begin, begin + total, runs)
         yield from _instructions(span.timeline, begin)
+        for giver, taker in _tokens(span.timeline.program):
+            yield from _arrow(span.timeline, giver, taker, begin, flow)
+            flow += 1
         begin += total
 
 
@@ -101,6 +106,31 @@ def _instructions(line: Timeline, begin: float) -> Iterator[dict[str, Any]]:
             int(one.queue), name, begin + float(line.starts[index]),
             begin + float(line.ends[index]), arguments,
         )  # fmt: skip
+
+
+def _tokens(program: Program) -> Iterator[tuple[int, int]]:
+    """Instructions that give and take each token: of a pair of queues the oldest is taken first."""
+    queues = program["queue"]
+    for giver in Queue:
+        for taker in Queue:
+            gives = (queues == giver) & (program["release"] >> taker & 1 == 1)
+            takes = (queues == taker) & (program["wait"] >> giver & 1 == 1)
+            yield from zip(
+                np.flatnonzero(gives).tolist(), np.flatnonzero(takes).tolist(), strict=True
+            )
+
+
+def _arrow(
+    line: Timeline, giver: int, taker: int, begin: float, flow: int
+) -> Iterator[dict[str, Any]]:
+    """Both ends lie within their slices: that is how a viewer finds them."""
+    queues = line.program["queue"]
+    start, end = (begin + float(times[giver]) for times in (line.starts, line.ends))
+    common = {"pid": 0, "name": "token", "cat": "token", "id": flow}
+    ts = max(start * _MICROSECONDS, end * _MICROSECONDS - _NANOSECOND)
+    yield {"ph": "s", "tid": int(queues[giver]), "ts": ts, **common}
+    ts = (begin + float(line.starts[taker])) * _MICROSECONDS
+    yield {"ph": "f", "bp": "e", "tid": int(queues[taker]), "ts": ts, **common}
 
 
 def _slice(track: int, name: str, start: float, end: float, args: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,39 @@ def test_slices_follow_each_other_on_every_track(decoder: Graph, tmp_path: Path)
     for one in slices:
         assert one["ts"] >= ends[one["tid"]] - 1e-9
         ends[one["tid"]] = one["ts"] + one["dur"]
+    # every event has what the format asks of its kind
+    needed = {"X": {"ts", "dur", "tid"}, "M": {"args"}, "s": {"ts", "tid", "id"}}
+    needed["f"] = needed["s"] | {"bp"}
+    assert all({"ph", "pid", "name", *needed[event["ph"]]} <= event.keys() for event in events)
+    assert min(event.get("ts", 0.0) for event in events) >= 0
     # a unit's length, times its runs, adds up to the step
     parts = [s["dur"] * s["args"]["runs in the step"] for s in slices if s["tid"] == len(names) - 1]
     assert sum(parts) * 1e-6 == pytest.approx(report.seconds, rel=1e-9)
+
+
+def test_tokens_are_arrows_between_slices(decoder: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    simulate(decoder, "flightllm-u280", context=40, fidelity="timeline", trace=path)
+    events = json.loads(path.read_text())["traceEvents"]
+    slices = [event for event in events if event["ph"] == "X"]
+    starts, ends = ({e["id"]: e for e in events if e["ph"] == kind} for kind in "sf")
+    assert list(starts) == list(ends) == list(range(len(starts)))
+    assert len(starts) == sum(
+        bool(name) for one in slices if "waits for" in one["args"]
+        for name in one["args"]["waits for"].split(", ")
+    )  # fmt: skip
+
+    def within(event: dict) -> list[dict]:
+        return [
+            one for one in slices
+            if one["tid"] == event["tid"] and one["ts"] <= event["ts"] <= one["ts"] + one["dur"]
+        ]  # fmt: skip
+
+    for flow in list(starts)[:300]:
+        names = json.dumps([within(starts[flow]), within(ends[flow])])
+        assert starts[flow]["ts"] <= ends[flow]["ts"], names
+        assert any("releases" in one["args"] for one in within(starts[flow])), names
+        assert any(one["ts"] == ends[flow]["ts"] for one in within(ends[flow])), names
 
 
 def test_equal_runs_write_equal_files(decoder: Graph, tmp_path: Path) -> None:
