@@ -190,11 +190,12 @@ def _systolic() -> Iterator[Error]:
 
 
 def _offload() -> Iterator[Error]:
-    """Lamina: its formula, the pipeline of batches, its claims; the attention unit."""
+    """Lamina: its formula and claims; serving systems of the papers; the attention unit."""
+    from plait import measured_offload, measured_serving
     from plait.measured_attention import attention_errors
-    from plait.measured_offload import measure
 
-    yield from measure()
+    yield from measured_offload.measure()
+    yield from measured_serving.measure()
     yield from attention_errors()
 
 

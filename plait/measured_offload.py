@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from plait.models.graph import load_graph
 from plait.sim import load_accelerator, simulate
 from plait.sim.families.offload import model_of
 from plait.sim.families.offload_equal_cost import EqualCost, equal_cost
-from plait.sim.families.offload_rotation import rotate
 
 if TYPE_CHECKING:
     from plait.models.graph.graph import Graph
@@ -66,7 +64,6 @@ def measure() -> Iterator[Error]:
     yield _published()
     yield _closed_form()
     yield _events()
-    yield _rotation()
     yield from claims()
 
 
@@ -133,16 +130,6 @@ def _events() -> Error:
     return Error(
         "time of `offload`, `timeline`", "`closed_form`", len(differences), max(differences)
     )
-
-
-def _rotation() -> Error:
-    differences = []
-    for row in _reference("lamina_rotation.csv"):
-        times = (Fraction(row[name]) for name in ("model", "attention", "network"))
-        played = rotate(int(row["batches"]), *times, layers=8, tokens=6)
-        differences.append(_relative(float(played.makespan), float(row["makespan"])))
-    what = "makespan of rotational staggered pipelining"
-    return Error(what, "an independent program", len(differences), max(differences))
 
 
 def claims() -> Iterator[Error]:

@@ -1,12 +1,7 @@
-"""Attention offloading (arXiv 2405.01814, Lamina): its closed form, configurations and claims.
-
-data/serving_reference.csv: makespans of rotational staggered pipelining and the imbalance of
-divided attention, from an independent implementation of the rules in their modules.
-"""
+"""Attention offloading (arXiv 2405.01814, Lamina): its closed form, configurations and claims."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +13,9 @@ from plait.errors import SpecError
 from plait.measured_offload import CLAIMED_BATCH_RATIO, at_equal_cost, claims
 from plait.models.graph import Graph, load_graph
 from plait.sim import load_accelerator, simulate
-from plait.sim.families import offload_partition as partition
 from plait.sim.families.offload import model_of
 from plait.sim.families.offload_equal_cost import equal_cost
-from plait.sim.families.offload_rotation import cycle, rotate
 
-SERVING = pd.read_csv(Path(__file__).parent / "data/serving_reference.csv")
 MODELS = ("llama-33b", "llama-65b", "llama-3-70b")
 WORKED = pd.read_csv(Path(plait.__file__).parent / "sim/published/lamina.csv", comment="#")
 
@@ -63,50 +55,6 @@ def test_kv_bytes_a_token(graphs, model: str, expected: int) -> None:
     for fidelity in ("published", "closed_form"):
         report = simulate(graphs[model], "lamina-h100-h20", fidelity=fidelity)
         assert report.totals["kv_bytes_per_token"] == expected
-
-
-def number(text: str, after: str, before: str) -> Fraction:
-    return Fraction(text.partition(after)[2].partition(before)[0])
-
-
-def rows(method: str) -> dict[str, dict[str, float]]:
-    chosen = SERVING[SERVING["method"] == method]
-    groups = chosen.groupby("case", sort=False)
-    return {
-        case: dict(zip(g["quantity"], g["value"].astype(float), strict=True)) for case, g in groups
-    }
-
-
-@pytest.mark.parametrize(("case", "wanted"), list(rows("lamina_rotation").items()))
-def test_rotation(case: str, wanted: dict[str, float]) -> None:
-    n = int(number(case, "n", "tm"))
-    times = number(case, "tm", "ta"), number(case, "ta", "net"), number(case, "net", "L")
-    played = rotate(n, *times, layers=8, tokens=6)
-    assert float(cycle(n, *times)) == pytest.approx(wanted["cycle_formula"], rel=1e-12)
-    assert played.time_between_tokens == 8 * cycle(n, *times)
-    assert float(played.time_between_tokens) == pytest.approx(wanted["tbt_formula"], rel=1e-12)
-    assert float(played.makespan) == pytest.approx(wanted["makespan_event"], rel=1e-12)
-
-
-LENGTHS = {
-    "p1": [512 + 977 * i % 4096 for i in range(16)],
-    "p2": [128 * (1 + i * i % 37) for i in range(24)],
-    "p3": [32768] + [1024] * 15,
-    "p4": [2 ** (6 + i % 8) for i in range(20)],
-}
-
-
-@pytest.mark.parametrize(("case", "wanted"), list(rows("lamina_partition").items()))
-def test_partition(case: str, wanted: dict[str, float]) -> None:
-    lengths, devices = LENGTHS[case[:2]], int(case[4:])
-    got = {
-        "request_round_robin_imbalance": partition.round_robin(lengths, devices),
-        "request_lpt_imbalance": partition.longest_first(lengths, devices),
-        "token_level_imbalance": partition.token_level(lengths, devices),
-        "head_level_imbalance_kv8": partition.head_level(lengths, devices, 8),
-    }
-    for name, value in wanted.items():
-        assert partition.imbalance(got[name]) == pytest.approx(value, rel=1e-12), name
 
 
 # --- the table of equal cost, and what the paper claims ------------------------------------------
