@@ -27,14 +27,15 @@ from plait.hwgen.verilog import parameter_names
 __all__ = ["DEVICES", "Mapped", "Module", "Routed", "map_design", "route"]
 
 DEVICES = {
-    "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -top {top}",
-    "ecp5": "synth_ecp5 -top {top} -json netlist.json",
+    # no -check before synth_xilinx has read its primitives: it checks by itself
+    "xcup": "hierarchy -top {top} {parameters}\n"
+    "synth_xilinx -family xcup -noiopad -noclkbuf -top {top}",
+    "ecp5": "hierarchy -check -top {top} {parameters}\nsynth_ecp5 -top {top} -json netlist.json",
 }
 _TOP = "plait_top"
 _MODELS = "rtl/models/"  # what only a simulator needs
 _SCRIPT = """\
 read_verilog -sv -D SYNTHESIS {includes} {sources}
-hierarchy -check -top {top} {parameters}
 {synthesis}
 tee -o stat.json stat -json
 """
@@ -187,9 +188,10 @@ def _script(design: Design, device: str, top: str) -> str:
     return _SCRIPT.format(
         includes=" ".join(f"-I{name}" for name in design.include_folders),
         sources=" ".join(sources),
-        top=top,
-        parameters=" ".join(f"-chparam {name} {design.parameters[name]}" for name in names),
-        synthesis=DEVICES[device].format(top=top),
+        synthesis=DEVICES[device].format(
+            top=top,
+            parameters=" ".join(f"-chparam {name} {design.parameters[name]}" for name in names),
+        ),
     )
 
 

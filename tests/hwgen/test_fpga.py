@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_counted_by_hand(device: str, block_rams: float) -> None:
     """8 x 8 bits are one DSP block, 32 kbit one block RAM of 36 kbit or two of 18."""
     total = map_design(DESIGN, device, "counted").total
     assert (total.dsps, total.flip_flops, total.block_rams) == (1, 24, block_rams)
+
+
+@pytest.mark.rtl
+@pytest.mark.long
+def test_an_instantiated_primitive() -> None:
+    text = COUNTED.replace(") (", ") (\n  output logic [47:0] spare_o,")
+    text = text.replace("endmodule", "  DSP48E2 u_dsp (.CLK(clk_i), .P(spare_o));\nendmodule")
+    total = map_design(replace(DESIGN, files={"counted.sv": text}), "xcup", "counted").total
+    assert total.dsps == 2
 
 
 @pytest.mark.rtl
