@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import torch
 
 TABLES = ("accuracy", "steps", "requests", "claims", "resources", "clock")
-ROUTED = ("plait_sd_multiply", "plait_sd_special")
+ROUTED = tuple(
+    f"plait_sd_{name}"
+    for name in ("load", "reciprocal", "scheduler", "fetch", "special_lane", "multiply")
+)
 GROUP = 64  # divides the 576 and 1536 inputs of SmolLM2's linears
 _WANDA = {"importance": "wanda"}
 # Row, format ("mixed": 2, 3, 4 and 8 bits, 3.5 on average), options of the sparse method.
@@ -161,7 +164,7 @@ def clock_rows() -> Iterator[list[str]]:
     for module in ROUTED:
         found = api.map_to_fpga("flightllm-small", "ecp5", module, is_routed=True)
         cells = [
-            f"{used} of {there}"
+            f"{used:,} of {there:,}" if used else "0"
             for used, there in (
                 found.used.get(name, (0, 0))
                 for name in ("MULT18X18D", "TRELLIS_COMB", "TRELLIS_FF", "DP16KD")
