@@ -17,6 +17,11 @@ CASES = {
         {"ScalesPerWord": 8, "TokenWords": 4},
         {"ScalesPerWord": 2, "TokenWords": 1},
     ],
+    "unpack": [
+        {"PortBits": 64, "VectorWords": 1},
+        {"PortBits": 512, "VectorWords": 1},
+        {"PortBits": 256, "VectorWords": 3},
+    ],
 }
 
 
