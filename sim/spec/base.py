@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import Field, PlainValidator, ValidationError
 
 from plait.errors import SpecError
 from plait.sim.spec.complaint import first_complaint
+from plait.sim.spec.decode_units import DecodeUnits
+from plait.sim.spec.section import Integer, Number, Section
 
 __all__ = [
     "Accelerator",
@@ -29,15 +31,6 @@ __all__ = [
 Phase = Literal["prefill", "decode"]
 
 
-def _whole(value: object) -> object:
-    """Let 512e3 stand for 512000; leave every other value to the strict integer check."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Integer = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
 def _format_or_bits(value: object) -> str | float:
     if isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9.-]{0,39}", value):
         return value
@@ -47,12 +40,6 @@ def _format_or_bits(value: object) -> str | float:
 
 
 FormatOrBits = Annotated[str | float, PlainValidator(_format_or_bits)]
-
-
-class Section(BaseModel):
-    """A part of a description: immutable, and no key that the schema does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class FormatTriple(Section):
@@ -107,6 +94,9 @@ class Accelerator(Section):
     )
     summary: str = Field("", max_length=200, description="One line on what the machine is")
     formats: Formats = Field(Formats(), description="Number formats it runs by default")
+    decode_units: DecodeUnits = Field(
+        DecodeUnits(), description="What decodes compressed weights; what is absent, it lacks"
+    )
 
     def with_(self, **changes: Any) -> Self:
         """Give a copy with some fields changed, checked again.
