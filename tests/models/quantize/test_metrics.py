@@ -149,10 +149,8 @@ def test_fp32_perplexity_equals_the_reference(smollm2: nn.Module) -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "format",
-    [f if f == "bitmod4" else pytest.param(f, marks=pytest.mark.long) for f in REFERENCE],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("format", REFERENCE)
 def test_perplexity_in_groups_equals_the_reference(smollm2: nn.Module, format: str) -> None:
     small = quantize_module(smollm2, format, group_size=64)
     assert perplexity(small, botchan()) == pytest.approx(REFERENCE[format], rel=1e-3)

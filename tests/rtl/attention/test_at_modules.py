@@ -27,7 +27,12 @@ CASES = {
 
 @pytest.mark.parametrize(
     ("module", "parameters"),
-    [(module, parameters) for module, cases in CASES.items() for parameters in cases],
+    [
+        # the smallest and the odd one in every run, the ordinary ones in `make test-long`
+        pytest.param(module, parameters, marks=[pytest.mark.long] if place == 1 else [])
+        for module, cases in CASES.items()
+        for place, parameters in enumerate(cases)
+    ],
     ids=str,
 )
 def test_values_and_cycles(module, parameters, tmp_path_factory):

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.rtl
 
 
 @pytest.mark.parametrize("pe", ["plait_fp16_mac", "plait_ant_pe", "plait_olive_pe"])
-@pytest.mark.parametrize(("lanes", "bits"), [(1, 15), (3, 24)])
+@pytest.mark.parametrize(("lanes", "bits"), [(3, 24), pytest.param(1, 15, marks=pytest.mark.long)])
 def test_comparison_pe(pe, lanes, bits, tmp_path):
     simulate(
         pe,

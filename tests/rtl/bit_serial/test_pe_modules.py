@@ -37,14 +37,21 @@ CASES = {
         {"Rows": 3, "Columns": 5, "Lanes": 5, "ScaleBits": 5, **_WIDE},
     ],
 }
+# Half a minute each, and the machine of test_bs_core holds the same array.
+LONG = [("pe", 2), ("dequant", 1), ("array", 1)]
 
 
 @pytest.mark.parametrize(
     ("module", "parameters"),
     [
-        pytest.param(module, parameters, id="-".join([module, *map(str, parameters.values())]))
+        pytest.param(
+            module,
+            parameters,
+            id="-".join([module, *map(str, parameters.values())]),
+            marks=[pytest.mark.long] if (module, place) in LONG else [],
+        )
         for module, cases in CASES.items()
-        for parameters in cases
+        for place, parameters in enumerate(cases)
     ],
 )
 def test_module(module, parameters, tmp_path):

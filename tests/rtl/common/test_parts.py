@@ -6,7 +6,9 @@ from harness import simulate
 pytestmark = pytest.mark.rtl
 
 
-@pytest.mark.parametrize(("width", "depth"), [(1, 1), (8, 16), (33, 5)])
+@pytest.mark.parametrize(
+    ("width", "depth"), [(1, 1), (33, 5), pytest.param(8, 16, marks=pytest.mark.long)]
+)
 def test_ram(width, depth, tmp_path):
     sources = ["common/plait_ram_1r1w.sv"]
     simulate("plait_ram_1r1w", "cocotb_ram", tmp_path, sources=sources, Width=width, Depth=depth)

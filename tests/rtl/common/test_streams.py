@@ -6,7 +6,7 @@ from harness import simulate
 pytestmark = pytest.mark.rtl
 
 
-@pytest.mark.parametrize("width", [1, 8, 33])
+@pytest.mark.parametrize("width", [1, 8, pytest.param(33, marks=pytest.mark.long)])
 def test_skid(width, tmp_path):
     simulate(
         "plait_skid",
@@ -18,7 +18,9 @@ def test_skid(width, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("width", "depth"), [(1, 1), (8, 4), (33, 5)])
+@pytest.mark.parametrize(
+    ("width", "depth"), [(1, 1), (33, 5), pytest.param(8, 4, marks=pytest.mark.long)]
+)
 def test_fifo(width, depth, tmp_path):
     simulate(
         "plait_fifo",

@@ -23,17 +23,19 @@ def test_special(tmp_path):
     run("plait_sd_special", tmp_path)
 
 
-@pytest.mark.parametrize("depth", [8, 1, 3])
+@pytest.mark.parametrize("depth", [8, 1, pytest.param(3, marks=LONG)])
 def test_scheduler(depth, tmp_path):
     run("plait_sd_scheduler", tmp_path, QueueDepth=depth)
 
 
-@pytest.mark.parametrize("port_bits", [256, 64, 16])
+@pytest.mark.parametrize("port_bits", [256, 16, pytest.param(64, marks=LONG)])
 def test_store(port_bits, tmp_path):
     run("plait_sd_store", tmp_path, PortBits=port_bits)
 
 
-@pytest.mark.parametrize(("port_bits", "flight"), [(256, 32), (32, 1), (16, 3)])
+@pytest.mark.parametrize(
+    ("port_bits", "flight"), [(256, 32), (32, 1), pytest.param(16, 3, marks=LONG)]
+)
 def test_load(port_bits, flight, tmp_path):
     run("plait_sd_load", tmp_path, PortBits=port_bits, RowsInFlight=flight)
 
