@@ -9,6 +9,7 @@ without pins: the module's ports are those of a part inside a chip.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plait.errors import SpecError, ToolError, unknown_name
+from plait.errors import PlaitError, SpecError, ToolError, unknown_name
 from plait.files import write_atomically
 from plait.hwgen import tools
 from plait.hwgen.design import Design
@@ -168,12 +169,15 @@ def _cached(design: Design, device: str, top: str, is_routed: bool) -> dict[str,
         key.append(tools.nextpnr_version())
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     kept = tools.cache_folder() / "fpga" / f"{top}-{device}-{digest[:24]}.json"
-    if not kept.is_file():
-        found = _run(design, script, is_routed)
+    answer: dict[str, Any]
+    with contextlib.suppress(OSError, ValueError):  # none yet, or a damaged one
+        answer = json.loads(kept.read_text())
+        return answer
+    answer = _run(design, script, is_routed)
+    with contextlib.suppress(OSError, PlaitError):  # a full or read-only cache only costs time
         kept.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(kept) as temporary:
-            Path(temporary).write_text(json.dumps(found))
-    answer: dict[str, Any] = json.loads(kept.read_text())
+            temporary.write_text(json.dumps(answer))
     return answer
 
 

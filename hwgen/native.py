@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import ToolError
+from plait.files import write_atomically
 from plait.hwgen import tools
 from plait.hwgen.design import Design
 from plait.hwgen.mem_file import mem_text, read_mem
@@ -100,7 +102,10 @@ def run(
         stall: probability that the memory refuses or delays, a cycle and channel.
         trace: file that gets the waveform (the program must be built with trace=True).
     """
-    with tempfile.TemporaryDirectory(prefix="plait-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="plait-") as name,
+        write_atomically(trace) if trace else nullcontext() as waveform,
+    ):
         folder = Path(name)
         (folder / "image.mem").write_text(mem_text(memory))
         arguments = {
@@ -113,7 +118,7 @@ def run(
             "latency": latency_cycles,
             "stall": stall,
             "seed": seed,
-            **({"trace": trace} if trace else {}),
+            **({"trace": waveform} if waveform else {}),
         }
         words = [text for key, value in arguments.items() for text in (f"--{key}", str(value))]
         done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
@@ -121,9 +126,10 @@ def run(
             raise ToolError(f"the simulation failed: {_last_line(done.stderr or done.stdout)}")
         report = json.loads(done.stdout.splitlines()[-1])
         counters = dict(zip(design.counters, report["counters"], strict=True))
-        if done.returncode == _HANG:
-            raise _hang(design, report["state"], counters, cycle_limit)
-        blocks = read_mem(folder / "results.mem", design.port_bytes)
+        hangs = done.returncode == _HANG
+        blocks = {} if hangs else read_mem(folder / "results.mem", design.port_bytes)
+    if hangs:  # the waveform, which shows why, is in its place by now
+        raise _hang(design, report["state"], counters, cycle_limit)
     return Run(
         cycles=report["cycles"],
         counters=counters,

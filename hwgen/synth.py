@@ -9,6 +9,7 @@ no timing constraint, no full-adder cells: the figures compare circuits, they pr
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -17,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from plait.errors import ToolError
+from plait.errors import PlaitError, ToolError
+from plait.files import write_atomically
 from plait.hwgen import tools
 
 __all__ = ["CELLS", "FLIP_FLOP", "Synthesis", "synthesise"]
@@ -92,18 +94,14 @@ def synthesise(
     }
     digest = hashlib.sha256(json.dumps([content, tools.yosys_version()]).encode()).hexdigest()
     kept = tools.cache_folder() / "synth" / f"{top}-{digest[:24]}.json"
-    if not kept.is_file():
-        result = _run(command, content)
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(asdict(result)))
-        except OSError as error:
-            raise ToolError(
-                f"the cache cannot be written: {(error.strerror or str(error)).lower()}",
-                where=str(kept.parent),
-                hint="PLAIT_CACHE names another",
-            ) from error
-    return Synthesis(**json.loads(kept.read_text()))
+    with contextlib.suppress(OSError, ValueError, TypeError):  # none yet, or a damaged one
+        return Synthesis(**json.loads(kept.read_text()))
+    result = _run(command, content)
+    with contextlib.suppress(OSError, PlaitError):  # a full or read-only cache only costs time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(kept) as temporary:
+            temporary.write_text(json.dumps(asdict(result)))
+    return result
 
 
 def _with_defaults(

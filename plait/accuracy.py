@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.errors import SpecError
+from plait.errors import PlaitError, SpecError
 from plait.files import write_atomically
 from plait.models.graph.cache import cache_folder
 
@@ -76,7 +76,7 @@ def _kept(name: str, windows: int, group_size: int) -> float:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return float(json.loads(path.read_text())["perplexity"])
     value = _measured(name, windows, group_size)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, PlaitError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as temporary:
             told_on = {"format": name, "windows": windows, "group_size": group_size}

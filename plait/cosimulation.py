@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plait.errors import PlaitError, SpecError, unknown_name
-from plait.files import reason
+from plait.files import refuse_unwritable
 from plait.hwgen import native
 from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
 from plait.hwgen.bit_serial.parameters import geometry
@@ -273,7 +273,7 @@ def run_program(
 ) -> native.Run:
     """Run an assembled program on a design's simulator; the machine's own error flags raise."""
     if trace is not None:
-        _refuse_unwritable(Path(trace))  # now, not after minutes of building
+        refuse_unwritable(trace)  # now, not after minutes of building
     simulator = native.build(design, trace=trace is not None)
     run = native.run(
         simulator,
@@ -296,13 +296,6 @@ def raise_errors(design: Design, run: native.Run) -> None:
     raised = [name for bit, name in enumerate(design.errors) if run.error_flags >> bit & 1]
     if raised:
         raise PlaitError(f"the machine raised {raised[0]}", where=design.machine)
-
-
-def _refuse_unwritable(path: Path) -> None:
-    try:
-        path.open("wb").close()
-    except OSError as error:
-        raise PlaitError(f"cannot be written: {reason(error)}", where=str(path)) from None
 
 
 def _quantised(

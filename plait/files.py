@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plait.errors import PlaitError
 
-__all__ = ["read_text", "reason", "write_atomically"]
+__all__ = ["read_text", "reason", "refuse_unwritable", "write_atomically"]
 
 _LARGEST_TEXT_BYTES = 1 << 28
+
+
+class _EnoughError(Exception):
+    """Ends a trial of writing."""
 
 
 def read_text(path: str | Path) -> str:
@@ -43,6 +49,9 @@ def read_text(path: str | Path) -> str:
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; move it there at the end, remove it on any failure.
 
+    A link keeps its place and what it points to is replaced; a device or a pipe (``/dev/stdout``)
+    is written to, once all is known.
+
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "a.txt"
     >>> with write_atomically(target) as temporary:
@@ -52,21 +61,37 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
+        target = path.resolve()
+        is_special = target.exists() and not target.is_file()
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+            prefix=f".{target.name}.",
+            suffix=target.suffix,
+            dir=None if is_special else target.parent,
         )
         os.close(handle)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # also a loop of links, a null character
         raise _cannot_write(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
-        os.replace(temporary, path)
+        if is_special:
+            with open(temporary, "rb") as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+        else:
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
+            os.replace(temporary, target)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: str | Path) -> None:
+    """Complain now, rather than after minutes of work, where a file could not be written."""
+    with suppress(_EnoughError), write_atomically(path):
+        raise _EnoughError  # so that nothing is moved into place
 
 
 def reason(error: OSError) -> str:
@@ -78,8 +103,9 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
-def _cannot_write(path: Path, error: OSError) -> PlaitError:
-    return PlaitError(f"cannot be written: {reason(error)}", where=str(path))
+def _cannot_write(path: Path, error: Exception) -> PlaitError:
+    why = reason(error) if isinstance(error, OSError) else str(error)
+    return PlaitError(f"cannot be written: {why}", where=str(path))
 
 
 def _umask() -> int:

@@ -11,12 +11,12 @@ import contextlib
 import functools
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from plait.errors import GraphError
+from plait.errors import GraphError, PlaitError
+from plait.files import write_atomically
 from plait.models.graph.graph import Graph
 
 __all__ = ["cache_folder", "cached"]
@@ -46,22 +46,11 @@ def cached(source: str, make: Callable[[], Graph]) -> Graph:
     with contextlib.suppress(OSError, UnicodeDecodeError, GraphError):
         return Graph.from_json(path.read_text(encoding="utf-8"))
     graph = make()
-    with contextlib.suppress(OSError):
-        _write(path, graph.to_json())
+    with contextlib.suppress(OSError, PlaitError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as temporary:  # another process sees the whole file or none
+            temporary.write_text(graph.to_json(), encoding="utf-8")
     return graph
-
-
-def _write(path: Path, text: str) -> None:
-    """Write and rename, so that another process sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(scratch, path)
-    except OSError:
-        Path(scratch).unlink(missing_ok=True)
-        raise
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,13 @@ class Store:
         except OSError as error:
             raise PlaitError(f"cannot be written: {reason(error)}", where=str(self.path)) from None
         told = {"space": self.fingerprint, "chunk_designs": chunk, "designs": self.count}
-        with write_atomically(manifest) as temporary:
-            temporary.write_text(json.dumps(told, indent=1) + "\n")
+        try:
+            with write_atomically(manifest) as temporary:
+                temporary.write_text(json.dumps(told, indent=1) + "\n")
+        except PlaitError:
+            with suppress(OSError):  # another run may have begun there
+                self.folder.rmdir()
+            raise
         return chunk
 
     def _resumed(self, manifest: Path) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from plait.errors import PlaitError
-from plait.files import read_text, write_atomically
+from plait.files import read_text, refuse_unwritable, write_atomically
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
@@ -62,3 +64,36 @@ def test_bad_text(content: bytes, says: str, tmp_path: Path) -> None:
 def test_a_folder_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match="is a directory"):
         read_text(tmp_path)
+
+
+def test_a_link_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "a.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    with write_atomically(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text)
+        with write_atomically(pipe) as temporary:
+            temporary.write_text("through")
+        assert read.result(timeout=10) == "through"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(PlaitError, match="cannot be written: is a directory"):
+        refuse_unwritable(tmp_path)
+
+
+def test_a_trial_of_writing_leaves_nothing(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "a.txt")
+    assert list(tmp_path.iterdir()) == []
