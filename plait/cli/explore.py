@@ -77,7 +77,15 @@ def pareto(
     json: Json = False,
 ) -> None:
     """The designs that no other one beats in every objective."""
-    _result(api.pareto(file, _names(minimise), _names(maximise)), csv, json)
+    from plait.sim.sweep.store import read_sweep
+
+    frame = read_sweep(file)
+    found = api.pareto(frame, _names(minimise), _names(maximise))
+    empty = frame[[*_names(minimise), *_names(maximise)]].isna()
+    _result(found, csv, json, left_out=int(empty.any(axis=1).sum()))
+    if not json and empty.any(axis=None):
+        named = " or ".join(empty.columns[empty.any()])
+        line(f"left out: {empty.any(axis=1).sum()} designs whose machine has no {named}")
 
 
 @app.command(
@@ -110,14 +118,15 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _result(frame: pd.DataFrame, csv: Path | None, json: bool) -> None:
+def _result(frame: pd.DataFrame, csv: Path | None, json: bool, left_out: int = 0) -> None:
     if csv:
         from plait.files import write_atomically
 
         with write_atomically(csv) as temporary:
             frame.to_csv(temporary, index=False)
     if json:
-        show_json('{"designs": ' + frame.to_json(orient="records") + "}")
+        designs = frame.to_json(orient="records")
+        show_json(f'{{"designs": {designs}, "left_out": {left_out}}}')
         return
     line(f"{len(frame)} designs on the front")
     _show(frame)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.errors import SpecError
 from plait.sim.families.base import cost, family
 from plait.sim.spec.load import load_accelerator
 from plait.sim.sweep.space import FORMAT_KEYS, STEP_KEYS, Space, space_values
@@ -48,6 +49,29 @@ class Evaluator:
         for model in self.space.choices("model"):
             self._graph(model)
 
+    def check(self, extra: Extra, objectives: Sequence[str] = ()) -> None:
+        """Refuse a constraint or an objective that a machine has no answer to, before any work.
+
+        A machine without an area leaves that column empty, and no comparison holds of an empty
+        one: its designs would be left out without a word.
+        """
+        constraint = self.space.constraint
+        asked = dict.fromkeys(objectives, "objectives")
+        asked |= dict.fromkeys(sorted(constraint.columns) if constraint else (), "where")
+        machines = self.space.choices("machine") if asked else []
+        for place, machine in enumerate(machines):
+            first = [np.array([place if a.key == "machine" else 0]) for a in self.space.axes]
+            columns = self._columns(first, extra, 1)
+            for name, where in asked.items():
+                if name in _COLUMNS and name not in columns:
+                    raise SpecError(
+                        f"{load_accelerator(machine).name} has no {name}",
+                        where=f"{self.space.source}: {where}",
+                        expected=f"one of {', '.join(n for n in _COLUMNS if n in columns)}",
+                    )
+            if constraint:
+                constraint.allows(columns, f"{self.space.source}: where")
+
     def frame(self, start: int, stop: int, extra: Extra | None = None) -> pd.DataFrame:
         """Cost designs start to stop of the space; rows that the constraint refuses are left out.
 
@@ -76,6 +100,12 @@ class Evaluator:
         import pandas as pd
 
         count = len(digits[0]) if digits else count or 1
+        columns = self._columns(digits, extra, count)
+        constraint = self.space.constraint
+        allowed = constraint.allows(columns) if constraint else np.ones(count, dtype=bool)
+        return pd.DataFrame(columns), allowed
+
+    def _columns(self, digits: list[NDArray[np.int64]], extra: Extra, count: int) -> Columns:
         columns: Columns = {}
         added: Columns = {}
         for axis, digit in zip(self.space.axes, digits, strict=True):
@@ -84,10 +114,7 @@ class Evaluator:
             for name in dict.fromkeys(n for told in by_value.values() for n in told):
                 told = [by_value.get(v, {}).get(name, np.nan) for v in space_values(axis)]
                 added[name] = np.array(told)[digit]
-        columns |= self._costs(digits, count) | added
-        constraint = self.space.constraint
-        allowed = constraint.allows(columns) if constraint else np.ones(count, dtype=bool)
-        return pd.DataFrame(columns), allowed
+        return columns | self._costs(digits, count) | added
 
     def _costs(self, digits: list[NDArray[np.int64]], count: int) -> Columns:
         """Group the designs by case, cost each group at once, put the rows back in order."""

@@ -59,6 +59,7 @@ def search(
     evaluator = Evaluator(described)
     if trials < 1:
         raise SpecError("out of range", where="trials", got=trials, expected="at least 1")
+    evaluator.check(extra or {}, [*minimise, *maximise])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=["minimize"] * (len(minimise) + len(maximise)),

@@ -68,6 +68,7 @@ def sweep(
     job = _Job(described, extra or {})
     size = _CHUNK_DESIGNS if job.is_vectorised else _CHUNK_CASES
     if out is None:
+        job.check()
         pieces = [(i, min(len(described), i + size)) for i in range(0, len(described), size)]
         parts = dict(_run(job, dict(enumerate(pieces)), executor, workers, address, progress, 0))
         return pd.concat([parts[index] for index in sorted(parts)], ignore_index=True)
@@ -88,6 +89,7 @@ def _into(
     address: str | None,
     progress: Progress | None,
 ) -> None:
+    job.check()
     store = Store(path, job.space.fingerprint, size, len(job.space))
     with store.locked():
         missing = store.missing()
@@ -120,6 +122,10 @@ class _Job:
     @property
     def is_vectorised(self) -> bool:
         return bool(self.evaluator.array_axes)
+
+    def check(self) -> None:
+        """Refuse what would fail, or mean nothing, hours later."""
+        self.evaluator.check(self.extra)
 
     def __call__(self, start: int, stop: int) -> pd.DataFrame:
         return self.evaluator.frame(start, stop, self.extra)

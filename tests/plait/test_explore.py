@@ -53,6 +53,19 @@ def test_sweep_then_pareto(space: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert front == json.loads(plait.pareto(out).to_json(orient="records"))
 
 
+def test_a_front_says_what_it_could_not_compare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.parquet"
+    plait.sweep({"model": "smollm2-135m", "machine": ["ant", "a100-40g"], "batch": [1, 2]}, out=out)
+    assert run("pareto", str(out)) == 0
+    assert "left out: 2 designs whose machine has no area_mm2\n" in capsys.readouterr().out
+    assert run("pareto", str(out), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {design["machine"] for design in told["designs"]} == {"ant"}
+    assert told["left_out"] == 2
+
+
 def test_search(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("search", str(space), "--trials", "64", "--json") == 0
     assert json.loads(capsys.readouterr().out)["designs"]

@@ -17,7 +17,7 @@ import pytest
 import plait
 from plait.errors import PlaitError, SpecError
 from plait.models.graph.graph import Graph
-from plait.sim.sweep import load_space, sweep
+from plait.sim.sweep import load_space, search, sweep
 from plait.sim.sweep.store import Store
 
 SPACE = {
@@ -79,6 +79,21 @@ def test_machines_of_two_families_and_no_array(graph: Graph) -> None:
     assert np.isnan(frame["area_mm2"][1])
     for name, seconds in zip(frame["machine"], frame["seconds"], strict=True):
         assert seconds == plait.simulate(graph, name, context=256).seconds
+
+
+def test_a_machine_without_area_is_named_before_any_work(graph: Graph, tmp_path: Path) -> None:
+    """Its designs would be left out by any comparison with a column that it leaves empty."""
+    mixed = {"model": "x", "machine": ["ant", "a100-40g"], "where": "area_mm2 < 100"}
+    with pytest.raises(SpecError, match="where: a100-40g has no area_mm2, expected one of"):
+        sweep(mixed, graph, tmp_path / "a.parquet")
+    with pytest.raises(SpecError, match="a100-40g has no energy_joules"):
+        sweep({"model": "x", "machine": "a100-40g", "where": "energy_joules < 1"}, graph)
+    with pytest.raises(SpecError, match="objectives: a100-40g has no area_mm2"):
+        search({**mixed, "where": "seconds < 1"}, graph, trials=4)
+    with pytest.raises(SpecError, match="where: unknown column 'area': did you mean area_mm2"):
+        sweep({**mixed, "where": "area < 1"}, graph, tmp_path / "a.parquet")
+    assert list(tmp_path.iterdir()) == []
+    assert len(sweep({**mixed, "machine": ["ant", "bitmod-lossy"]}, graph)) == 2
 
 
 def test_extra_columns_follow_an_axis(graph: Graph) -> None:
