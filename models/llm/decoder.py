@@ -46,7 +46,8 @@ class Decoder(nn.Module):
             self.embed_positions = _embedding(shape.max_positions, shape.hidden)
         else:
             self.rope_frequencies: Tensor
-            self.register_buffer("rope_frequencies", rope_frequencies(shape))
+            frequencies = rope_frequencies(shape).to(torch.get_default_device())
+            self.register_buffer("rope_frequencies", frequencies)
         self.layers = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.layers))
         self.norm = _norm(shape, shape.hidden)
         self.lm_head = nn.Linear(shape.hidden, shape.vocab, bias=shape.head_bias)
@@ -193,13 +194,14 @@ def build_decoder(shape: LLMShape | str, device: str = "meta") -> Decoder:
 
 
 def rope_frequencies(shape: LLMShape) -> Tensor:
-    """Angle a token, one a pair of channels: float32 (rotary_dim / 2).
+    """Angle a token, one a pair of channels: float32 (rotary_dim / 2), on the CPU.
 
     With `rope_factor` the low frequencies are stretched as in Llama 3.1: those that turn less than
     `low` times in the original context are divided by the factor, those that turn more than `high`
     times are kept, with a blend between (`_compute_llama3_parameters` of transformers).
     """
-    pairs = torch.arange(0, shape.rotary_dim, 2, dtype=torch.float32)
+    # the same on the meta device costs seconds of imports
+    pairs = torch.arange(0, shape.rotary_dim, 2, dtype=torch.float32, device="cpu")
     frequencies = 1.0 / (shape.rope_theta ** (pairs / shape.rotary_dim))
     if shape.rope_factor == 1:
         return frequencies
