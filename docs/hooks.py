@@ -1,40 +1,62 @@
-"""Pages that MkDocs makes from the sources: one a family of formats, one an RTL module."""
+"""Pages that MkDocs makes from the sources: one a family of formats, one an RTL module, and the
+tables of the README. Their places in the navigation are made here, too.
+"""
 
 from __future__ import annotations
 
 import re
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mkdocs.structure.files import File, Files
 
+from plait.models.formats import packing
+from plait.models.formats.registry import MODULES
+from plait.models.formats.show import as_html, grids
+
 ROOT = Path(__file__).resolve().parents[1]
-FORMATS = ("integer", "minifloat", "bitmod", "ant", "olive", "mx", "codebook")
-_MOST_VALUES = 40  # of a grid that is shown
+_MOST_VALUES = 40  # of a grid that is listed
+_SECTIONS = {"systems.md": "Systems of the papers", "agreement.md": "Measured errors"}
+
+
+def on_config(config: Any) -> Any:
+    """Put the generated pages into the navigation: formats, then modules by folder."""
+    formats = ["formats/index.md", *(f"formats/{name}.md" for name in MODULES)]
+    modules: list[Any] = ["hwgen.md", "rtl/index.md"]
+    for folder, paths in groupby(module_paths(), key=lambda path: path.parent):
+        title = folder.name.replace("_", " ").capitalize()
+        modules.append({title: [page_of(path) for path in paths]})
+    places = {"Number formats": formats, "Verilog": modules}
+    config.nav = [
+        {title: places.get(title, pages)} for entry in config.nav for title, pages in entry.items()
+    ]
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
-    for name, text in (*format_pages(), *module_pages()):
+    for name, text in (*format_pages(), *module_pages(), *section_pages()):
         files.append(File.generated(config, name, content=text))
     return files
 
 
 def format_pages() -> list[tuple[str, str]]:
     """One page a module of `plait.models.formats`."""
-    pages = [(f"formats/{name}.md", format_page(name)) for name in FORMATS]
-    links = "\n".join(f"- [{name}]({name}.md)" for name in FORMATS)
+    pages = [(f"formats/{name}.md", format_page(name)) for name in MODULES]
+    links = "\n".join(f"- [{name}]({name}.md)" for name in MODULES)
     index = (
         "# Number formats\n\nA format is written once; quantiser, golden model, simulator and the "
-        f"Verilog's decoder table read it. A page a family, made from the registry:\n\n{links}\n"
+        f"Verilog's decoder table read it. A page a family, made from the registry:\n\n{links}\n\n"
+        "In a notebook a format shows itself as its page does. How to add one: "
+        f"[a number format](../howto/format.md).\n\n## Packing\n\n{_packing()}\n"
     )
     return [("formats/index.md", index), *pages]
 
 
 def format_page(name: str) -> str:
-    """Describe the formats of one module: bits, terms and grids."""
+    """Describe the formats of one module: source, layout, bits, terms and grids."""
     module = import_module(f"plait.models.formats.{name}")
     rows = [
         f"| `{fmt.name}` | {fmt.code_bits} | {fmt.bits:g} | {_terms(fmt)} | {fmt.summary} |"
@@ -43,6 +65,8 @@ def format_page(name: str) -> str:
     text = [
         f"# Formats: {name}",
         str(module.__doc__),
+        f"Defined in `models/formats/{name}.py`. {_packing()}",
+        "",
         "| format | bits of a code | bits a value | terms | what it is |",
         "|---|---|---|---|---|",
         *rows,
@@ -50,8 +74,14 @@ def format_page(name: str) -> str:
     ]
     for fmt in module.FORMATS:
         if fmt.has_table:
-            text += [f"## {fmt.name}", "", *_grids(fmt), ""]
+            text += [f"## {fmt.name}", "", f"<div>{as_html(fmt)}</div>", "", *_grids(fmt), ""]
     return "\n".join(text)
+
+
+def _packing() -> str:
+    """The bit order, as the module that packs states it."""
+    _, order, *_ = str(packing.__doc__).split("\n\n")
+    return " ".join(order.split())
 
 
 def _terms(fmt: Any) -> str:
@@ -62,30 +92,43 @@ def _terms(fmt: Any) -> str:
 def _grids(fmt: Any) -> list[str]:
     """The values of every grid, shortened in the middle."""
     lines = []
-    choices = min(fmt.selectors, 8) if fmt.selector_bits else 1
-    for selector in range(choices):
-        values = np.unique(fmt.grid(selector)[np.isfinite(fmt.grid(selector))])
+    listed = grids(fmt)
+    for selector, values in enumerate(listed):
         shown = [f"{value:g}" for value in values]
         if len(shown) > _MOST_VALUES:
             shown = [*shown[:8], f"... {len(shown) - 16} more ...", *shown[-8:]]
-        label = f"selector {selector}: " if choices > 1 else ""
+        label = f"selector {selector}: " if len(listed) > 1 else ""
         lines.append(f"- {label}{', '.join(shown)}")
-    if fmt.selectors > choices > 1:
-        lines.append(f"- and {fmt.selectors - choices} more selectors")
+    if fmt.selectors > len(listed) > 1:
+        lines.append(f"- and {fmt.selectors - len(listed)} more selectors")
     return lines
+
+
+def section_pages() -> list[tuple[str, str]]:
+    """Sections of the README that are tables, a page each."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", readme, re.DOTALL | re.MULTILINE))
+    return [(name, f"# {title}\n{sections[title]}") for name, title in _SECTIONS.items()]
+
+
+def module_paths() -> list[Path]:
+    """The sources of the library, folder by folder."""
+    return sorted((ROOT / "rtl").rglob("*.sv"))
+
+
+def page_of(path: Path) -> str:
+    """The page of a module, in the folder that its source is in."""
+    return f"{path.relative_to(ROOT).with_suffix('.md')}"
 
 
 def module_pages() -> list[tuple[str, str]]:
     """One page a SystemVerilog module, from its header and ports."""
-    paths = sorted((ROOT / "rtl").rglob("*.sv"))
-    pages = [(f"rtl/{path.stem}.md", module_page(path)) for path in paths]
-    folders = sorted({path.parent for path in paths})
+    paths = module_paths()
+    pages = [(page_of(path), module_page(path)) for path in paths]
     index = ["# Verilog modules", "", "A page a module, made from its header and ports.", ""]
-    for folder in folders:
+    for folder, inside in groupby(paths, key=lambda path: path.parent):
         index += [f"## {folder.relative_to(ROOT)}", ""]
-        index += [
-            f"- [{p.stem}]({p.stem}.md): {_first_sentence(p)}" for p in sorted(folder.glob("*.sv"))
-        ]
+        index += [f"- [{p.stem}]({folder.name}/{p.stem}.md): {_first_sentence(p)}" for p in inside]
         index.append("")
     return [("rtl/index.md", "\n".join(index)), *pages]
 

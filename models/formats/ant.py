@@ -4,6 +4,8 @@ Code layout: sign | rank of the magnitude in rising order; minus zero is unused.
 stores flint with a leading-one prefix; here the decoder is a table, so the order is free.) A
 choice such as ant4 keeps each type's own layout, int4 in two's complement, but rounds all of them
 by the rule for grids: on a midpoint to the lower neighbour.
+
+Source: ANT, arXiv 2208.14286.
 """
 
 from __future__ import annotations

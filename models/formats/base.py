@@ -245,6 +245,11 @@ class Format:
                 expected="QuantizedTensor.dequantize()",
             )
 
+    def _repr_html_(self) -> str:
+        from plait.models.formats.show import as_html
+
+        return as_html(self)
+
     def pack(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Codes to bytes, in the order that ``packing`` states."""
         return pack_codes(codes, self.code_bits)

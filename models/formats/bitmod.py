@@ -3,6 +3,8 @@
 Code layout: sign | magnitude, the magnitudes of fp3 (0 1 2 4) or fp4 (0 1 2 3 4 6 8 12) in rising
 order; the code of minus zero (100, 1000) is the special value. A group stores which one, in the
 order extra resolution +, -, extra range +, -.
+
+Source: BitMoD, arXiv 2411.11745.
 """
 
 from __future__ import annotations

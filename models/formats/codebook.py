@@ -6,6 +6,9 @@ A code is an index; what it means is stored with each tensor. Names carry the si
 a second codebook of the residual, ``aqlm-2x8-g8`` (two codebooks of 2^8 entries, vectors of 8
 inputs). Any such name within the bounds below is a format; the ones of the papers are listed.
 Code layout: ``vptq`` residual index << index bits | index; ``aqlm`` its codebooks in order.
+
+Source: eDKM, arXiv 2309.00964; VPTQ, arXiv 2409.17066; AQLM, arXiv 2401.06118; columns of
+two widths, arXiv 2311.16442.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 Code layout: symmetric = two's complement, with the most negative code unused, so that the grid is
 the same on both sides; asymmetric = unsigned, weight = scale * (code - zero); ternary = two's
 complement of 2 bits: 00 is 0, 01 is +1, 11 is -1.
+
+Source: ternary as in the MatMul-free language model, arXiv 2406.02528; int4-dual as in DGQ,
+arXiv 2310.04836.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 Code layout: sign | exponent | mantissa, the IEEE order. fp3 to fp6 have no infinity or NaN and are
 scaled to integers (fp4 is twice E2M1), because a scale absorbs the factor; fp8 and wider keep the
 values of their standards.
+
+Source: IEEE 754 (fp16), OCP 8-bit Floating Point Specification (fp8); fp3 to fp6 as the data types
+of BitMoD, arXiv 2411.11745.
 """
 
 from __future__ import annotations

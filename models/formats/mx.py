@@ -3,6 +3,8 @@
 Code layout of an element: sign | exponent | mantissa with the standard's values (not doubled);
 mxint8 is two's complement in 64ths, -128 unused. The block's scale is an E8M0 code (2^(code-127),
 255 = NaN) for MX and an E4M3 code for NVFP4, which adds one FP32 scale a tensor.
+
+Source: OCP Microscaling Formats (MX) Specification, version 1.0; NVFP4 as in NVIDIA's Blackwell.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Code layout, a pair (even, odd) of 4-bit codes at a time: a normal value is int4
 complement; the code 1000 marks a victim, whose value is 0 and whose neighbour is an outlier:
 sign | two exponent bits | one mantissa bit, +-(1 + mantissa/2) * 2^(5 + exponent), where the
 codes of +-32 are left out (one of them is the marker).
+
+Source: OliVe, arXiv 2304.07493.
 """
 
 from __future__ import annotations

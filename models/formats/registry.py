@@ -8,9 +8,9 @@ from importlib import import_module
 from plait.errors import FormatError, unknown_name
 from plait.models.formats.base import Format
 
-__all__ = ["get", "names", "register"]
+__all__ = ["MODULES", "get", "names", "register"]
 
-_MODULES = ("integer", "minifloat", "bitmod", "ant", "olive", "mx", "codebook")
+MODULES = ("integer", "minifloat", "bitmod", "ant", "olive", "mx", "codebook")
 _formats: dict[str, Format] = {}
 
 
@@ -46,6 +46,6 @@ def names() -> list[str]:
     return list(_formats)
 
 
-for _module in _MODULES:
+for _module in MODULES:
     for _format in import_module(f"plait.models.formats.{_module}").FORMATS:
         register(_format)

@@ -1,4 +1,7 @@
-"""The documentation keeps its word: every page's files, commands and Python run, in their order."""
+"""The documentation keeps its word: every page's files, commands and Python run, in their order.
+
+A command whose comment begins with "takes" is left to `make test-long`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from plait.cli import main
+from plait.models.formats.registry import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -23,13 +27,25 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
-def commands(block: str) -> list[str]:
+def commands(block: str, are_long: bool = False) -> list[str]:
     joined = block.replace("\\\n", " ")
-    return [line.partition(" # ")[0].strip() for line in joined.splitlines() if line.strip()]
+    lines = [line.partition(" # ") for line in joined.splitlines() if line.strip()]
+    return [
+        command.strip()
+        for command, _, comment in lines
+        if comment.strip().startswith("takes") == are_long
+    ]
+
+
+def long_commands(page: Path) -> list[str]:
+    shell = [body for kind, body in blocks(page) if kind == "sh"]
+    return [command for body in shell for command in commands(body, are_long=True)]
 
 
 def marks(page: Path) -> list[pytest.MarkDecorator]:
-    text = "\n".join(body for _, body in blocks(page))
+    text = "\n".join(
+        "\n".join(commands(body)) if kind == "sh" else body for kind, body in blocks(page)
+    )
     needs_gates = any(f"plait {tool}" in text or f"plait.{tool}" in text for tool in TOOLS)
     wanted = [pytest.mark.slow] if text else []
     if needs_gates or "smollm2" in text:
@@ -62,6 +78,20 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.model
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, id=str(p.relative_to(ROOT / "docs"))) for p in PAGES if long_commands(p)],
+)
+def test_what_takes_minutes(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in long_commands(page):
+        run(command)
+
+
 def run(command: str) -> None:
     """Run a plait command here; others (make, viewers) only have to be of a known kind."""
     words = shlex.split(command)
@@ -80,5 +110,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for page in ("index.html", "rtl/plait_bs_pe/index.html", "formats/bitmod/index.html"):
+    for page in ("index.html", "systems/index.html", "agreement/index.html"):
         assert (tmp_path / "site" / page).is_file()
+    for path in (ROOT / "rtl").rglob("*.sv"):
+        folder = tmp_path / "site" / path.relative_to(ROOT).with_suffix("")
+        assert f"module {path.stem}" in (folder / "index.html").read_text() or "_pkg" in path.stem
+    assert len([*(tmp_path / "site/formats").glob("*/index.html")]) == len(MODULES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import ml_dtypes
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from plait.errors import FormatError
 from plait.models import formats
 from plait.models.formats import Format
+from plait.models.formats.show import grids
 
 EXPECTED_NAMES = """
 int2 int3 int4 int5 int6 int7 int8
@@ -397,3 +399,21 @@ class TestRegistry:
     def test_wrong_table(self) -> None:
         with pytest.raises(FormatError, match="wrong shape"):
             Format("broken", 4, np.zeros((1, 8)), (False,), "absmax_grid", "too few codes")
+
+
+class TestNotebook:
+    @pytest.mark.parametrize("name", formats.names())
+    def test_shows_bits_and_every_value(self, name: str) -> None:
+        fmt = formats.get(name)
+        shown = ElementTree.fromstring(f"<div>{fmt._repr_html_()}</div>")
+        assert shown.findtext("table/caption") == f"{name}: {fmt.summary}"
+        heads = [cell.text for cell in shown.iterfind(".//th")]
+        facts = dict(zip(heads, [cell.text for cell in shown.iterfind(".//td")], strict=True))
+        assert facts["bits a value"] == f"{fmt.bits:g}"
+        assert facts["terms"] == (str(fmt.term_count) if fmt.term_form else "none")
+        ticks = [path.get("d").count("v12") for path in shown.iterfind(".//{*}path")][1::2]
+        drawn = grids(fmt)
+        assert len(ticks) == len(drawn) == (int(facts["grids"]) if fmt.has_table else 0)
+        for count, grid in zip(ticks, drawn, strict=True):
+            assert count == len(grid) or len(grid) > 30  # of many some share a pixel
+            assert count > 1
