@@ -7,7 +7,8 @@ in which cycle, and which cause each cycle is counted as.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
 from itertools import groupby, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,9 +69,12 @@ class Picture:
         cycles_by_cause: as drawn; the counters of the Verilog.
     """
 
-    svg: str
+    svg: str = field(repr=False)
     cycles: int
     cycles_by_cause: dict[str, int]
+
+    def _repr_svg_(self) -> str:
+        return self.svg
 
 
 def two_tiles(
@@ -105,10 +109,15 @@ def two_tiles(
     return drawn
 
 
-def draw(trace: Path, title: str) -> Picture:
-    """Draw a trace of plait_top from the start to the last counted cycle."""
+def draw(trace: str | Path, title: str) -> Picture:
+    """Draw a trace of plait_top from the start to the last counted cycle.
+
+    Args:
+        trace: a waveform (VCD) of a bit-serial machine, from `plait.cosimulate(..., trace=)`.
+        title: the line above it.
+    """
     signals = list(dict.fromkeys(name for _, names in _LANES for name in names))
-    values = sample(trace, _CLOCK, [*signals, _COUNTED, _START])
+    values = sample(Path(trace), _CLOCK, [*signals, _COUNTED, _START])
     start = int(np.flatnonzero(values[_START])[0])
     causes = _causes(values[_COUNTED][start:].tolist())
     lanes = [
@@ -154,7 +163,7 @@ def _svg(title: str, lanes: list[list[Run]], causes: list[Run], cycles: int) -> 
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="{_INK}">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{_MARGIN}" y="18" font-weight="bold">{title}</text>',
+        f'<text x="{_MARGIN}" y="18" font-weight="bold">{escape(title)}</text>',
         *_axis(cycles, bottom),
     ]
     for index, (name, _) in enumerate(_LANES):

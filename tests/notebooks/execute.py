@@ -1,6 +1,7 @@
 """Runs notebooks, and keeps what they show without what disturbs a reader.
 
-python tests/notebooks/execute.py    # runs all and writes their outputs: `make notebooks`
+python tests/notebooks/execute.py          # runs all and writes their outputs: `make notebooks`
+python tests/notebooks/execute.py 04 05    # runs those of these numbers
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
@@ -17,11 +19,20 @@ LIMIT_S = 600
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
-    """Run a notebook in a fresh kernel; an error in a cell is raised with its trace."""
+    """Run a notebook in a fresh kernel, in a folder of its own for the files that it writes.
+
+    An error in a cell is raised with its trace.
+    """
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=LIMIT_S, kernel_name="python3", resources={"metadata": {"path": "."}}
-    ).execute()
+    with TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=LIMIT_S,
+            kernel_name="python3",
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
+        client.execute()
     return tidy(notebook)
 
 
@@ -37,8 +48,9 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def main() -> None:
-    """Run every notebook and write it back."""
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    """Run every notebook, or those named by their numbers, and write it back."""
+    wanted = tuple(sys.argv[1:]) or ("",)
+    for path in sorted(p for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(wanted)):
         begun = time.perf_counter()
         nbformat.write(execute(path), path)
         sys.stdout.write(f"{path.name}: {time.perf_counter() - begun:.0f} s\n")

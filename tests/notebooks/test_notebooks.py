@@ -34,9 +34,13 @@ def test_short_and_only_plait(path: Path) -> None:
         assert not isinstance(node, ast.FunctionDef) or len(node.body) <= 3  # no logic
 
 
+def marks(path: Path) -> tuple[pytest.MarkDecorator, ...]:
+    return (pytest.mark.rtl,) if "plait.cosimulate(" in path.read_text(encoding="utf-8") else ()
+
+
 @pytest.mark.slow
 @pytest.mark.model
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [pytest.param(p, marks=marks(p), id=p.stem) for p in PATHS])
 def test_it_runs(path: Path) -> None:
     spec = importlib.util.spec_from_file_location("execute", Path(__file__).with_name("execute.py"))
     assert spec
