@@ -203,6 +203,9 @@ def build(
             str(rtl / "lint" / "waivers.vlt"),
             *("-Wall", "--assert", "--timing"),
             *("--x-initial", "unique", "--x-assign", "unique"),
+            # cocotb's runner makes all signals public; a bench sees those of its top alone, and
+            # compiling takes longer than the few cycles that it runs
+            *("--no-public-flat-rw", "--public-depth", "1", "-CFLAGS", "-O0"),
             *options,
         ],
         always=True,
