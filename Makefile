@@ -36,7 +36,7 @@ test-rtl: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools -m "rtl and not mutation" $(ARGS)
 
 test-mutations: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools tests/rtl/test_mutations.py tests/rtl/attention/test_at_mutations.py $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --require-tools tests/rtl/test_mutations.py tests/rtl/attention/test_at_mutations.py tests/rtl/decode/test_du_mutations.py $(ARGS)
 
 test-page: $(STAMP)
 	$(BIN)/python -m pytest -m page tests/page $(ARGS)

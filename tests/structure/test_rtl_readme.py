@@ -12,7 +12,7 @@ from plait.hwgen.verilog import LIBRARY, parameter_names
 README = (LIBRARY / "README.md").read_text()
 ROW = re.compile(r"^\| `(plait_\w+)` \|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 CONTRACTS = {name: cells for name, *cells in ROW.findall(README)}
-FOLDERS = ("common", "bit_serial", "attention")
+FOLDERS = ("common", "bit_serial", "attention", "decode")
 MODULES = {
     path.stem: path
     for folder in FOLDERS

@@ -1,0 +1,62 @@
+"""The benches of the decode units notice one changed operator, width, bound or reset each."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from du_sources import up_to
+from harness import RTL, build
+from test_mutations import _mutate as mutate
+
+pytestmark = [pytest.mark.rtl, pytest.mark.slow]
+
+_PATCHES = sorted(Path(__file__).with_name("mutations").glob("*.patch"))
+_IN_EVERY_RUN = "trit_tree_sign_ignored"
+# Changed module -> that whose bench must notice, and its parameters.
+_BENCHES = {
+    "sum": ("trit_tree", {"Trees": 3, "Inputs": 5, "AccumulatorBits": 12}),
+    "trit_tree": ("trit_tree", {"Trees": 3, "Inputs": 5, "AccumulatorBits": 12}),
+    "expander": ("expander", {"WeightsPerCycle": 3}),
+    "expander_dot": ("expander_dot", {"WeightsPerCycle": 3, "AccumulatorBits": 22}),
+    "lookup_table": ("lookup_table", {"Entries": 6, "WeightsPerCycle": 3}),
+    "codebook": (
+        "codebook",
+        {"Entries": 37, "VectorLength": 3, "Banks": 4, "LookupsPerCycle": 5},
+    ),
+}
+
+
+def _mutated(patch: Path, rtl: Path) -> str:
+    """The name of the module that a patch has changed in a copy of the library."""
+    shutil.copytree(RTL, rtl)
+    return Path(mutate(patch, rtl)).stem.removeprefix("plait_du_")
+
+
+def _marked() -> list:
+    return [
+        pytest.param(
+            patch,
+            id=patch.stem,
+            marks=[] if patch.stem == _IN_EVERY_RUN else [pytest.mark.mutation],
+        )
+        for patch in _PATCHES
+    ]
+
+
+@pytest.mark.parametrize("patch", _marked())
+def test_mutation_is_caught(patch, tmp_path):
+    rtl = tmp_path / "rtl"
+    module, parameters = _BENCHES[_mutated(patch, rtl)]
+    top = f"plait_du_{module}"
+    quiet = ("-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")  # the bench must notice, not the linter
+    run = build(top, tmp_path, sources=up_to(top, rtl), rtl=rtl, options=quiet, **parameters)
+    # A cocotb test fails, or an assertion of the RTL stops the simulator.
+    with pytest.raises((AssertionError, SystemExit, RuntimeError)):
+        run(f"cocotb_du_{module}")
+
+
+@pytest.mark.parametrize("patch", _PATCHES, ids=[patch.stem for patch in _PATCHES])
+def test_patch_applies(patch, tmp_path):
+    _mutated(patch, tmp_path / "rtl")
