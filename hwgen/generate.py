@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import PlaitError, SpecError
+from plait.hwgen.decode_units import Units, decode_units
 from plait.hwgen.design import Design, render
 from plait.hwgen.mem_file import mem_text
 from plait.hwgen.native import HARNESS
@@ -30,7 +31,7 @@ _RECIPES = {
     "offload": "plait.hwgen.attention.recipe",
     "sparse_dsp": "plait.hwgen.sparse_dsp.recipe",
 }
-_MADE_BY_MAKE = ("build", "build-wave", "results.mem", "wave.vcd")
+_MADE_BY_MAKE = ("build", "build-wave", "build-decode", "results.mem", "wave.vcd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Manifest:
         parameters: of the core, by their Verilog names.
         formats: weight formats, in the order of the descriptor's index.
         sources: Verilog files in compile order, relative to the folder.
+        decode_units: parameters of the machine's decode units, by kind, by their Verilog names;
+            each is a top of its own, its sources are in decode/sources.f.
         files: sha256 of every file but the manifest, by path relative to the folder.
     """
 
@@ -53,6 +56,7 @@ class Manifest:
     parameters: Mapping[str, int]
     formats: tuple[str, ...]
     sources: tuple[str, ...]
+    decode_units: Mapping[str, Mapping[str, int]]
     files: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,11 +99,13 @@ def generate(
     recipe = _recipe(machine)
     design = recipe.design(machine, phase, formats)
     program = recipe.program(design, jobs)
+    units = decode_units(machine)
     files = {
         **design.files,
+        **units.files,
         "sources.f": _file_list(design),
         "harness.cpp": HARNESS.read_text(),
-        "Makefile": _makefile(design, program),
+        "Makefile": _makefile(design, program, units),
         "program.mem": mem_text(program.blocks),
         "program.txt": program.listing,
         "expected.mem": mem_text({program.results_at: recipe.expected_image(design, program)}),
@@ -112,6 +118,7 @@ def generate(
         parameters=dict(design.parameters),
         formats=design.formats,
         sources=design.sources,
+        decode_units=units.parameters,
         files={name: hashlib.sha256(files[name].encode()).hexdigest() for name in sorted(files)},
     )
     files[MANIFEST] = manifest.to_json()
@@ -136,13 +143,14 @@ def _file_list(design: Design) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _makefile(design: Design, program: Any) -> str:
+def _makefile(design: Design, program: Any, units: Units) -> str:
     return render(
         "Makefile.j2",
         machine=design.machine,
         results_at=program.results_at,
         results_words=program.results_words,
         limit=program.cycle_bound,
+        decode_units=list(units.parameters),
     )
 
 

@@ -38,6 +38,9 @@ def generate(
         return
     table(["parameter", "value"], manifest.parameters.items())
     line(f"{output}: {len(manifest.sources)} sources for Verilator; make -C {output} runs them")
+    if manifest.decode_units:
+        names = ", ".join(manifest.decode_units)
+        line(f"beside the core, not in it: {names}; make -C {output} check-decode runs them")
 
 
 @app.command(
