@@ -2,6 +2,7 @@
 // them. Needs +incdir+common, and lint/waivers.vlt in front for Verilator.
 sparse_dsp/plait_sd_machine_pkg.sv
 sparse_dsp/plait_sd_tables_pkg.sv
+common/plait_delay.sv
 common/plait_fifo.sv
 common/plait_ram_1r1w.sv
 common/plait_skid.sv
@@ -11,6 +12,11 @@ sparse_dsp/plait_sd_reciprocal.sv
 sparse_dsp/plait_sd_special_lane.sv
 sparse_dsp/plait_sd_special.sv
 sparse_dsp/plait_sd_weights.sv
+sparse_dsp/plait_sd_dsp.sv
+sparse_dsp/plait_sd_mux.sv
+sparse_dsp/plait_sd_reduce.sv
+sparse_dsp/plait_sd_group.sv
+sparse_dsp/plait_sd_chain.sv
 sparse_dsp/plait_sd_dot_array.sv
 sparse_dsp/plait_sd_multiply.sv
 sparse_dsp/plait_sd_global_buffer.sv
