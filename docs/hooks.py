@@ -29,10 +29,23 @@ def on_config(config: Any) -> Any:
         title = folder.name.replace("_", " ").capitalize()
         modules.append({title: [page_of(path) for path in paths]})
     places = {"Number formats": formats, "Verilog": modules}
-    config.nav = [
-        {title: places.get(title, pages)} for entry in config.nav for title, pages in entry.items()
-    ]
+    nav = [{t: places.get(t, pages)} for entry in config.nav for t, pages in entry.items()]
+    config.nav = nav + _unplaced(nav)
     return config
+
+
+def _unplaced(nav: list[dict[str, Any]]) -> list[str]:
+    """Put pages that mkdocs.yml does not name beside those of their folder; give the others."""
+    entries = [pages for entry in nav for pages in entry.values()]
+    named = [page for pages in entries for page in ([pages] if isinstance(pages, str) else pages)]
+    folders = {str(Path(pages[0]).parent): pages for pages in entries if isinstance(pages, list)}
+    left: list[str] = []
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        page = str(path.relative_to(ROOT / "docs"))
+        if page not in named:
+            beside = folders.get(str(Path(page).parent), left) if "/" in page else left
+            beside.append(page)
+    return left
 
 
 def on_files(files: Files, config: Any) -> Files:
