@@ -15,11 +15,12 @@ from plait.errors import FormatError
 from plait.models.formats.packing import check_codes, code_dtype, pack_codes, unpack_codes
 from plait.models.formats.terms import Terms, booth_terms, signed_binary_terms
 
-__all__ = ["Decoder", "Format", "Granularity", "ScaleRule", "codebook_bits"]
+__all__ = ["DecodeUnit", "Decoder", "Format", "Granularity", "ScaleRule", "codebook_bits"]
 
 _MOST_SCALE_CODE_BITS = 8  # scales this narrow are integers times a step a channel
 _STEP_BITS = 16
 _TWO_FOUR_BITS = 0.9 * (2 + 16 / 48 + 64 / 768) + 0.1 * 5.25  # a tenth of the columns at 4 bit
+_OUTLIER_BITS = 32  # an FP16 value and its column
 
 Granularity = int | Literal["channel", "tensor"]
 ScaleRule = Literal[
@@ -34,6 +35,14 @@ ScaleRule = Literal[
     "row_norm",  # FP16 length of a row (AQLM)
 ]
 Decoder = Literal["table", "palette", "vector", "additive", "two_four"]
+DecodeUnit = Literal["lookup_table", "codebook", "expander", "outlier_path", "trit_tree"]
+
+_UNIT_OF_DECODER: dict[str, DecodeUnit] = {
+    "palette": "lookup_table",
+    "vector": "codebook",
+    "additive": "codebook",
+    "two_four": "outlier_path",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class Format:
             ``two_four`` (columns of two widths). ``table`` is then empty.
         vector: (outputs, inputs) that one vector of a codebook covers.
         books: entries of each codebook or palette.
+        outlier_share: part that stays FP16 beside the codes, as the method's paper has it: of the
+            weights (``int2-int4``), or of the columns of the activations (``int8-outlier``).
         summary: one line for listings.
 
     >>> from plait.models.formats import get
@@ -88,6 +99,7 @@ class Format:
     decoder: Decoder = "table"
     vector: tuple[int, int] = (1, 1)
     books: tuple[int, ...] = ()
+    outlier_share: float = 0.0
     _digest: bytes = field(init=False, repr=False)  # stands for the table in == and hash
 
     def __post_init__(self) -> None:
@@ -113,6 +125,20 @@ class Format:
         return self.decoder == "table"
 
     @property
+    def decode_unit(self) -> DecodeUnit | None:
+        """The unit between the memory and an array that runs this format; None if codes will do.
+
+        An array of multipliers does without a ``trit_tree``; without the others it does not run.
+        """
+        if not self.has_table:
+            return _UNIT_OF_DECODER[self.decoder]
+        if self.outlier_share:
+            return "outlier_path"
+        if self.scale_rule == "absmean":
+            return "trit_tree"
+        return "expander" if self.signed_zeros else None
+
+    @property
     def codes_per_vector(self) -> int:
         """Codes stored for each vector; 1 where a code is one weight."""
         return len(self.books) if self.decoder == "additive" else 1
@@ -136,7 +162,7 @@ class Format:
     def bits(self) -> float:
         """Bits a value with all overhead that the format itself fixes (mxfp4: 4.25)."""
         if self.decoder == "two_four":
-            return _TWO_FOUR_BITS
+            return _TWO_FOUR_BITS + _OUTLIER_BITS * self.outlier_share
         codes = self.code_bits * self.codes_per_vector / math.prod(self.vector)
         return codes + self.block_scale_bits / (self.group_size or 1)
 
@@ -270,7 +296,7 @@ def codebook_bits(fmt: Format, channel: int, weights: float) -> float:
     """
     entries = sum(fmt.books) * math.prod(fmt.vector) * _STEP_BITS
     if fmt.decoder == "two_four":
-        return _TWO_FOUR_BITS
+        return fmt.bits
     if fmt.decoder == "vector":
         outputs, length = weights / channel, fmt.vector[0]
         rows = 1 / length if math.isinf(outputs) else -(-outputs // length) / outputs

@@ -106,6 +106,7 @@ FORMATS = (
         scale_rule="none",
         decoder="two_four",
         default_group_size=16,
+        outlier_share=0.9 * 0.005,  # half a percent of the weights of 2 bits
         summary="2 bits a weight, 4 in the columns that matter, FP16 outliers",
     ),
     _vector(8, 65536, 0),

@@ -63,6 +63,17 @@ FORMATS = (
         signed_zeros=True,
         summary="integers of 4 bits that expand to INT8: (code - zero) * integer scale (DGQ)",
     ),
+    Format(
+        name="int8-outlier",
+        code_bits=8,
+        table=twos_complement(8),
+        ties_even=(True,),
+        scale_rule="absmax_integer",
+        term_form="booth",
+        default_group_size="channel",
+        outlier_share=0.001,  # LLM.int8(): more than 99.9 % of the values are multiplied in INT8
+        summary="int8 a channel; large columns of the activations in FP16 beside it (LLM.int8())",
+    ),
     *(_symmetric(bits) for bits in _WIDTHS),
     *(_asymmetric(bits) for bits in _WIDTHS),
     Format(

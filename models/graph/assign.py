@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plait.errors import SpecError, unknown_name
+from plait.errors import FormatError, SpecError, unknown_name
 from plait.models.graph.ops import Op, member
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def assign_formats(
     get different formats is split.
 
     A name is charged its true storage: weights in the groups of the format, 128 for most, with an
-    FP16 scale each (ternary: one scale a tensor, so none a weight), keys and values with a scale a
-    head and token, activations with a scale a token. A number is bits alone. The embedding changes
-    only by a rule that names it.
+    FP16 scale each (ternary: one scale a tensor, so none a weight) or their codebooks, keys and
+    values with a scale a head and token, activations with a scale a token. A number is bits alone.
+    The embedding changes only by a rule that names it.
 
     Returns:
         The ops, and the columns weight_bits, activation_bits, kv_bits (float64), weight_format,
@@ -119,9 +119,10 @@ def _checked(spec: object, where: str) -> str | float:
     from plait.models import formats
 
     if isinstance(spec, str):
-        if spec not in formats.names():
-            raise SpecError(unknown_name("format", spec, formats.names()), where=where)
-        return spec
+        try:
+            return formats.get(spec).name  # also names with sizes in them, as aqlm-1x8-g8
+        except FormatError:
+            raise SpecError(unknown_name("format", spec, formats.names()), where=where) from None
     number = isinstance(spec, int | float | np.number) and not isinstance(spec, bool)
     if not number or not 0 < spec <= _MOST_BITS:  # type: ignore[operator]
         raise SpecError("not a format", where=where, got=spec, expected="a name, or bits up to 64")
@@ -168,7 +169,7 @@ def _resolve(
     if spec is None:
         spec = "fp16"
     vector = head_dim if role == "kv" else op.cin or op.width or op.heads * op.head_dim
-    return _storage(role, spec, vector)
+    return _storage(role, spec, vector, op.cout * max(op.experts, 1))
 
 
 def _applies(op: Op, role: str) -> bool:
@@ -198,15 +199,21 @@ def kv_storage_bits(name: str, head_dim: int) -> float:
     return _storage("kv", name, head_dim)[1]
 
 
-def _storage(role: str, spec: str | float, vector: int) -> tuple[str, float, int]:
-    """Name, bits and group size of a spec; ``vector`` values are what a channel or token has."""
+def _storage(role: str, spec: str | float, vector: int, outputs: int = 0) -> tuple[str, float, int]:
+    """Name, bits and group size of a spec.
+
+    Args:
+        vector: values of a channel or token.
+        outputs: channels of the matrix, whose codebooks are counted; 0 leaves them out.
+    """
     from plait.models import formats
 
     if not isinstance(spec, str):
         return "", spec, 0
     fmt = formats.get(spec)
     granularity = fmt.default_group_size if role == "weight" else "channel"
-    bits = float(fmt.bits_per_weight(granularity, vector, SCALE_BITS))
+    whole = outputs if role == "weight" and not fmt.has_table else 0
+    bits = float(fmt.bits_per_weight(granularity, vector, SCALE_BITS, whole or None))
     if role != "weight" or not fmt.is_scaled:
         return spec, bits, 0
     return spec, bits, granularity if isinstance(granularity, int) else vector

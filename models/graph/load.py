@@ -10,12 +10,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import GraphError
+from plait.errors import GraphError, SpecError, unknown_name
 from plait.models.graph.archive import load_archive
 from plait.models.graph.cache import cached
 from plait.models.graph.graph import Graph
-from plait.models.llm.config import LLMShape, load_shape
+from plait.models.llm.config import LLMShape, load_shape, shape_names
 from plait.models.llm.huggingface import read_json
+from plait.models.llm.matmul_free_shape import (
+    MatMulFreeShape,
+    load_matmul_free_shape,
+    matmul_free_names,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,16 +34,16 @@ _LARGEST_SIZE = 1 << 26  # more than any vocabulary or width
 
 
 def load_graph(
-    source: str | Path | LLMShape | Graph | nn.Module | ExportedProgram,
+    source: str | Path | LLMShape | MatMulFreeShape | Graph | nn.Module | ExportedProgram,
     example_inputs: tuple[Any, ...] | None = None,
 ) -> Graph:
     """Load the graph of a model.
 
     Args:
-        source: a zoo name or an `LLMShape` (our plain decoder, without weights), a Hugging Face
-            folder (transformers' model of its config.json, without weights and without code from
-            the folder), a .pt2 file (read without running pickled code), a torch.nn.Module, or
-            what torch.export made of one. A Graph is handed back.
+        source: a zoo name or its shape (our plain decoder or MatMul-free model, without weights),
+            a Hugging Face folder (transformers' model of its config.json, without weights and
+            without code from the folder), a .pt2 file (read without running pickled code), a
+            torch.nn.Module, or what torch.export made of one. A Graph is handed back.
         example_inputs: of a module; by default tokens.
 
     >>> load_graph("llama-2-7b").parameters
@@ -46,7 +51,7 @@ def load_graph(
     """
     if isinstance(source, Graph):
         return source
-    if isinstance(source, LLMShape):
+    if isinstance(source, LLMShape | MatMulFreeShape):
         return _from_shape(source)
     if isinstance(source, str | Path):
         return _from_path(source)
@@ -75,17 +80,35 @@ def _from_path(source: str | Path) -> Graph:
         return _from_folder(path)
     if path.suffix == ".pt2" or (is_file and path.suffix not in (".yaml", ".yml")):
         return load_archive(path)
+    if str(source) in matmul_free_names():
+        return _from_shape(load_matmul_free_shape(str(source)))
+    if path.suffix not in (".yaml", ".yml") and str(source) not in shape_names():
+        known = [*shape_names(), *matmul_free_names()]
+        raise SpecError(unknown_name("model", str(source), known))
     return _from_shape(load_shape(source))
 
 
-def _from_shape(shape: LLMShape) -> Graph:
+def _from_shape(shape: LLMShape | MatMulFreeShape) -> Graph:
     def trace() -> Graph:
         from plait.models.graph.export import export_module
-        from plait.models.llm.decoder import build_decoder
 
-        return export_module(build_decoder(shape))
+        if isinstance(shape, LLMShape):
+            from plait.models.llm.decoder import build_decoder
+
+            return export_module(build_decoder(shape))
+        return export_module(_matmul_free(shape))
 
     return cached(json.dumps(dataclasses.asdict(shape)), trace)
+
+
+def _matmul_free(shape: MatMulFreeShape) -> nn.Module:
+    """Without weights."""
+    import torch
+
+    from plait.models.llm.matmul_free import MatMulFree
+
+    with torch.device("meta"):
+        return MatMulFree(shape)
 
 
 def _from_folder(folder: Path) -> Graph:

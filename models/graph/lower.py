@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from plait.errors import GraphError
+from plait.models import formats
+from plait.models.graph.assign import SCALE_BITS
 from plait.models.graph.fold import fold
 from plait.models.graph.graph import Graph
 from plait.models.graph.naming import name_nodes
@@ -109,6 +111,19 @@ def _quantised(program: Program, node: Node) -> Op:
     return dataclasses.replace(op, **_kept_format(node))
 
 
+def _ternary(program: Program, node: Node) -> Op:
+    """A linear of trits and INT8 activations, at their true storage."""
+    cout, cin = program[node.ref("weight")].shape
+    return dataclasses.replace(
+        _matrix(program, node, cin, cout),
+        weight_format="ternary",
+        weight_bits=formats.get("ternary").bits_per_weight("tensor", cin, SCALE_BITS, cout),
+        group_size=cin,
+        activation_format="int8",
+        activation_bits=formats.get("int8").bits_per_weight("channel", cin, SCALE_BITS),
+    )
+
+
 def _kept_format(node: Node) -> dict[str, Any]:
     """What a quantised layer says of its weights."""
     if "format" not in node.args:
@@ -191,7 +206,9 @@ def _elementwise(program: Program, node: Node) -> Op:
     operands = len(program.data_refs(node))
     if node.target == "aten.sum":
         operands = program[program.data_refs(node)[0]].numel // max(node.numel, 1)
-    function = node.target.removeprefix("aten.")
+    if node.target == "plait.gated_scan":
+        operands = 3  # forget gate, update, and the state before
+    function = node.target.partition(".")[2]
     return Op("", "elementwise", function, rows=rows, width=width, operands=operands)
 
 
@@ -201,9 +218,12 @@ _HANDLERS: dict[str, Callable[[Program, Node], Op]] = {
     "plait.activation": _vector("activation"),
     "plait.attention": _attention,
     "plait.experts": _experts,
+    "plait.gated_scan": _elementwise,
     "plait.norm": _vector("norm"),
     "plait.qlinear": _quantised,
+    "plait.quantise_tokens": _elementwise,
     "plait.rope": _rope,
+    "plait.ternary_linear": _ternary,
     "plait.topk": _topk,
 }
 
@@ -320,6 +340,6 @@ def _count_parameters(program: Program, ops: dict[str, Op]) -> None:
         fresh = [p for p in dict.fromkeys(read) if p not in counted]
         counted.update(fresh)
         numbers = sum(program[p].numel for p in fresh)
-        if op.weight_format:  # packed codes are buffers
+        if "format" in program[name].args:  # packed codes are buffers
             numbers += op.cin * op.cout * (op.experts or 1)
         ops[name] = dataclasses.replace(op, parameters=numbers)

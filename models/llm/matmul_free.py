@@ -2,19 +2,19 @@
 
 Takes tokens, gives logits; all linears are ternary times INT8 (`BitLinear`), tokens are mixed by a
 gated recurrence (`MLGRU`) whose state is one vector a layer: no keys, values, softmax or positions.
-`decode` runs it one token at a time from a state. Mean magnitude, rounding and the formulas are
-those of the authors' model; their fused kernels round exact ties of activations differently.
+`decode` runs it one token at a time from a state. `torch.export` sees three ops of ours (tokens to
+INT8, ternary product, recurrence), so that a graph does not unroll the tokens. Mean magnitude,
+rounding and the formulas are those of the authors' model; their fused kernels round exact ties of
+activations differently.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plait.errors import SpecError, unknown_name
+from plait.models.llm.matmul_free_shape import MatMulFreeShape, load_matmul_free_shape
 
 __all__ = [
     "MLGRU",
@@ -25,63 +25,67 @@ __all__ = [
     "load_matmul_free_shape",
 ]
 
-_FFN_MULTIPLE = 256
-
-
-@dataclass(frozen=True, slots=True)
-class MatMulFreeShape:
-    """Sizes of a MatMul-free model.
-
-    >>> load_matmul_free_shape("matmul-free-1.3b").ffn
-    5632
-    """
-
-    name: str
-    layers: int
-    hidden: int
-    vocab: int = 32000
-
-    @property
-    def ffn(self) -> int:
-        """Inner width: 8/3 of the hidden one, up to a multiple of 256."""
-        return -(-(8 * self.hidden) // (3 * _FFN_MULTIPLE)) * _FFN_MULTIPLE
-
-    @property
-    def trits(self) -> int:
-        """Ternary weights of all layers: 4 d^2 + 3 d ffn each."""
-        return self.layers * (4 * self.hidden**2 + 3 * self.hidden * self.ffn)
-
-    @property
-    def parameters(self) -> int:
-        """Trits, embedding and head (norms left out)."""
-        return self.trits + 2 * self.vocab * self.hidden
-
-    @property
-    def state_values(self) -> int:
-        """Values kept from token to token."""
-        return self.layers * self.hidden
-
-
-_SHAPES = {
-    shape.name: shape
-    for shape in (
-        MatMulFreeShape("matmul-free-370m", 24, 1024),
-        MatMulFreeShape("matmul-free-1.3b", 24, 2048),
-        MatMulFreeShape("matmul-free-2.7b", 32, 2560),
-    )
-}
-
-
-def load_matmul_free_shape(name: str) -> MatMulFreeShape:
-    """The sizes of a published model."""
-    if name not in _SHAPES:
-        raise SpecError(unknown_name("MatMul-free model", name, _SHAPES))
-    return _SHAPES[name]
-
 
 def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
     """values / sqrt(mean square + eps) * weight, over the last axis."""
+    if torch.compiler.is_exporting():  # one op: two norms in a row would look like one
+        return F.rms_norm(values, weight.shape, weight, eps)
     return values * torch.rsqrt(values.square().mean(dim=-1, keepdim=True) + eps) * weight
+
+
+def ternary(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights in -1, 0, 1, and their one scale."""
+    scale = weight.abs().mean().clamp(min=1e-5)
+    return (weight / scale).round().clamp(-1, 1), scale
+
+
+def token_codes(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations as integers in -128..127, and codes a unit (..., 1)."""
+    factor = 127 / values.abs().amax(dim=-1, keepdim=True).clamp(min=1e-5)
+    return (values * factor).round().clamp(-128, 127), factor
+
+
+def recur(forget: Tensor, update: Tensor, state: Tensor) -> Tensor:
+    """h = forget h + update from token to token.
+
+    Args:
+        forget, update: (batch, tokens, hidden).
+        state: (batch, hidden), of the token before the first.
+    """
+    states = []
+    for token in range(update.shape[1]):
+        state = forget[:, token] * state + update[:, token]
+        states.append(state)
+    return torch.stack(states, dim=1)
+
+
+@torch.library.custom_op("plait::quantise_tokens", mutates_args=())
+def quantise_tokens(values: Tensor) -> Tensor:
+    """Activations rounded to INT8 codes of their token, in their own unit."""
+    codes, factor = token_codes(values)
+    return codes / factor
+
+
+@torch.library.custom_op("plait::ternary_linear", mutates_args=())
+def ternary_linear(values: Tensor, weight: Tensor) -> Tensor:
+    """(..., inputs) times ternary weights, rounded from (outputs, inputs)."""
+    trits, scale = ternary(weight)
+    return F.linear(values, trits) * scale
+
+
+@torch.library.custom_op("plait::gated_scan", mutates_args=())
+def gated_scan(forget: Tensor, update: Tensor, state: Tensor) -> Tensor:
+    """`recur` as one op."""
+    return recur(forget, update, state)
+
+
+quantise_tokens.register_fake(torch.empty_like)
+gated_scan.register_fake(lambda forget, update, state: torch.empty_like(update))
+
+
+@ternary_linear.register_fake
+def _(values: Tensor, weight: Tensor) -> Tensor:
+    return values.new_empty(*values.shape[:-1], weight.shape[0])
 
 
 class BitLinear(nn.Module):
@@ -100,17 +104,17 @@ class BitLinear(nn.Module):
 
     def trits(self) -> tuple[Tensor, Tensor]:
         """Weights in -1, 0, 1, and their one scale."""
-        scale = self.weight.abs().mean().clamp(min=1e-5)
-        return (self.weight / scale).round().clamp(-1, 1), scale
+        return ternary(self.weight)
 
     def codes(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Activations as integers in -128..127, and codes a unit (..., 1)."""
-        normed = rms_norm(inputs, self.norm, 1e-8)
-        factor = 127 / normed.abs().amax(dim=-1, keepdim=True).clamp(min=1e-5)
-        return (normed * factor).round().clamp(-128, 127), factor
+        return token_codes(rms_norm(inputs, self.norm, 1e-8))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
+        if torch.compiler.is_exporting():
+            normed = rms_norm(inputs, self.norm, 1e-8)
+            return ternary_linear(quantise_tokens(normed), self.weight)
         (trits, scale), (codes, factor) = self.trits(), self.codes(inputs)
         return F.linear(codes, trits) * scale / factor
 
@@ -137,12 +141,9 @@ class MLGRU(nn.Module):
         """
         forget = lower_bound + (1 - lower_bound) * torch.sigmoid(self.f(inputs))
         update = F.silu(self.i(inputs)) * (1 - forget)
-        hidden = torch.zeros_like(update[:, 0]) if state is None else state
-        states = []
-        for token in range(inputs.shape[1]):
-            hidden = forget[:, token] * hidden + update[:, token]
-            states.append(hidden)
-        stacked = torch.stack(states, dim=1)
+        before = torch.zeros_like(update[:, 0]) if state is None else state
+        scan = gated_scan if torch.compiler.is_exporting() else recur
+        stacked = scan(forget, update, before)
         gate = rms_norm(self.g(inputs), self.gate_norm, 1e-5)
         return self.o(gate * F.silu(stacked)), stacked
 
@@ -160,6 +161,26 @@ class GatedUnit(nn.Module):
         return self.down(F.silu(gate) * up)
 
 
+class Layer(nn.Module):
+    """Token mixer and channel mixer, each behind a norm and added to what came in."""
+
+    def __init__(self, shape: MatMulFreeShape) -> None:
+        super().__init__()
+        self.mixer = MLGRU(shape.hidden)
+        self.unit = GatedUnit(shape.hidden, shape.ffn)
+        self.mixer_norm = nn.Parameter(torch.ones(shape.hidden))
+        self.unit_norm = nn.Parameter(torch.ones(shape.hidden))
+
+    def forward(
+        self, values: Tensor, lower_bound: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """(batch, tokens, hidden) to the same, and the state after the last token."""
+        normed = rms_norm(values, self.mixer_norm, 1e-6)
+        mixed, history = self.mixer(normed, lower_bound, state)
+        values = values + mixed
+        return values + self.unit(rms_norm(values, self.unit_norm, 1e-6)), history[:, -1]
+
+
 class MatMulFree(nn.Module):
     """A MatMul-free language model with random weights.
 
@@ -172,9 +193,7 @@ class MatMulFree(nn.Module):
         super().__init__()
         self.shape = shape
         self.embedding = nn.Embedding(shape.vocab, shape.hidden)
-        self.mixers = nn.ModuleList(MLGRU(shape.hidden) for _ in range(shape.layers))
-        self.units = nn.ModuleList(GatedUnit(shape.hidden, shape.ffn) for _ in range(shape.layers))
-        self.norms = nn.Parameter(torch.ones(shape.layers, 2, shape.hidden))
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.bounds = nn.Parameter(torch.zeros(shape.layers, shape.hidden))
         self.norm = nn.Parameter(torch.ones(shape.hidden))
         self.lm_head = nn.Linear(shape.hidden, shape.vocab, bias=False)
@@ -200,11 +219,9 @@ class MatMulFree(nn.Module):
 
     def _run(self, tokens: Tensor, states: list[Tensor | None]) -> tuple[Tensor, Tensor]:
         values, following = self.embedding(tokens), []
-        bounds = self.lower_bounds()
-        for layer, (mixer, unit) in enumerate(zip(self.mixers, self.units, strict=True)):
-            normed = rms_norm(values, self.norms[layer, 0], 1e-6)
-            mixed, history = mixer(normed, bounds[layer], states[layer])
-            values = values + mixed
-            values = values + unit(rms_norm(values, self.norms[layer, 1], 1e-6))
-            following.append(history[:, -1])
+        # A machine keeps the bounds, which no token changes: a graph reads them as they are stored.
+        bounds = self.bounds if torch.compiler.is_exporting() else self.lower_bounds()
+        for number, layer in enumerate(self.layers):
+            values, state = layer(values, bounds[number], states[number])
+            following.append(state)
         return self.lm_head(rms_norm(values, self.norm, 1e-6)), torch.stack(following)

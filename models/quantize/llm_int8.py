@@ -102,12 +102,14 @@ def llm_int8(
 
     Args:
         weight: [outputs, inputs].
-        format: ``int8``.
+        format: ``int8``, or ``int8-outlier``: the same codes, and machines are asked for the FP16
+            path beside their array.
         granularity: a scale a row, whatever is asked for but one a tensor.
         scale_bits: 32 (the default) or 16.
     """
     fmt = formats.get(format)
-    if fmt.name != "int8" or isinstance(granularity, PerTensor) or scale_bits not in (None, 16, 32):
+    wrong_scales = isinstance(granularity, PerTensor) or scale_bits not in (None, 16, 32)
+    if fmt.name not in ("int8", "int8-outlier") or wrong_scales:
         raise FormatError(
             "not for this method", where="method llm-int8", got=fmt.name, expected="int8 a channel"
         )

@@ -17,9 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from plait.errors import SpecError, unknown_name
 from plait.sim.cost import dram, energy, sram
 from plait.sim.families.bit_serial_cycles import MatmulCycles, matmul_cycles
+from plait.sim.families.bit_serial_decoded import decoded_matmuls, decoding_of
 from plait.sim.families.bit_serial_design import Design
 from plait.sim.families.bit_serial_published import PublishedMatmul, published_matmul
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
+from plait.sim.families.decode_units import refuse_units
 from plait.sim.families.matmuls import Matmuls
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ _PASSES = {  # how often the vector unit goes over the elements of an op
     "rope": 1,
     "topk": 2,
 }
+
+
+_OF_THE_ARRAY = ("busy_cycles", "steps")  # counts that cost no energy where trit trees do the sums
 
 
 class _Model(NamedTuple):
@@ -126,6 +131,7 @@ def on_designs(
     Returns:
         cycles, seconds, energy_joules, bytes, area_mm2 and bound (memory or compute), [designs].
     """
+    refuse_units(workload, machine.name, "a sweep")
     design = Design.of(machine, workload.phase, **varied)  # type: ignore[arg-type]
     matmuls = matmuls_of(workload, fidelity, machine.formats.group_size)
     found = totals(matmuls, design, fidelity)
@@ -204,12 +210,29 @@ def _cost(fidelity: str, workload: Workload, machine: BitSerial) -> Breakdown:
     _check_size(matmuls, design)
     rows = len(workload)
     fields = np.broadcast_arrays(*model.function(*_arguments(matmuls, design)))
+    decoded = None
+    if fidelity == "published":
+        refuse_units(workload, machine.name, "the published simulator")
+    else:
+        decoded = decoding_of(workload, machine)
+    if decoded is not None and decoded.works:
+        fields = decoded_matmuls(MatmulCycles(*fields), matmuls, design, machine, decoded)
     by_row = {
         name: matmuls.sum_by_row(matmuls.count * values[:, 0], rows)
         for name, values in zip(model.fields, fields, strict=True)
     }
     rungs = {name: by_row[name] for name in model.rungs}
     operations = matmuls.sum_by_row(matmuls.operations, rows)
+    energy_pj, totals = {}, {"memory_bytes": weight_and_kv_bytes(workload)}
+    toggling = by_row
+    if decoded is not None and decoded.works:
+        count = np.maximum(workload.columns["count"], 1)
+        rungs["decode"] = _whole(decoded.rung(sum(rungs.values()) / count) * count)
+        totals |= decoded.totals(workload, machine.decode_units)
+        if decoded.energy_pj is not None:
+            energy_pj["decode_pj"] = decoded.energy_pj * count
+        idle = {name: np.where(decoded.on_trees, 0, by_row[name]) for name in _OF_THE_ARRAY}
+        toggling = by_row | idle
     if fidelity == "closed_form" and machine.vector.lanes:
         rungs["vector"] = _vector_cycles(workload, machine.vector.lanes)
     return Breakdown(
@@ -221,12 +244,18 @@ def _cost(fidelity: str, workload: Workload, machine: BitSerial) -> Breakdown:
             "compute_cycles": by_row["busy_cycles"],
             "dram_cycles": by_row["memory_cycles"],
             **_bytes(workload, by_row),
-            **_energy_columns(by_row, matmuls, design),
+            **_energy_columns(toggling, matmuls, design),
+            **energy_pj,
         },
-        totals={"memory_bytes": weight_and_kv_bytes(workload)},
+        totals=totals,
         clock_hz=machine.clock_hz,
         roofs=_roofs(matmuls, design, machine),
     )
+
+
+def _whole(cycles: NDArray[np.float64]) -> NDArray[np.int64]:
+    """A part of a cycle is a cycle."""
+    return np.ceil(cycles).astype(np.int64)
 
 
 def _bytes(workload: Workload, by_row: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

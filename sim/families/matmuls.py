@@ -6,6 +6,7 @@ An attention op becomes two multiplications a KV head, with the keys and values 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,6 @@ __all__ = ["Matmuls"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-_DECODERS = {  # what a machine would need for codes that mean nothing by themselves
-    "palette": "a lookup table of the tensor's own values",
-    "vector": "a codebook memory",
-    "additive": "a codebook memory for each of several codebooks",
-    "two_four": "an unpacker of two widths and an FP16 side path",
-}
 _LARGEST_COUNT = 2.0**62  # half of what an int64 holds
 
 
@@ -200,19 +195,17 @@ def _weights(formats: NDArray[np.object_], bits: Floats) -> dict[str, NDArray[An
 
 def _code_bits_and_terms(name: str, bits: float) -> tuple[int, int]:
     """A format's own; bare bits, and formats without a table of terms (fp16, asymmetric integers),
-    are charged a term for every two bits, as the published simulator charges everything."""
+    are charged a term for every two bits, as the published simulator charges everything. Codes of
+    a codebook become FP16, and those of DGQ INT8, in a decode unit, which is costed apart."""
     from plait.models.formats import get
 
     if not name:
         return int(bits), -(-int(bits) // 2)
     found = get(name)
     if not found.has_table:
-        raise SpecError(
-            "needs a decoder that the machine does not describe",
-            where=f"weights in {name}",
-            got=_DECODERS[found.decoder],
-            expected="a format that a code alone defines, or a GPU, which decodes in software",
-        )
+        return math.ceil(bits), 1
+    if found.decode_unit == "expander":
+        return found.code_bits, get("int8").term_count
     try:
         return found.code_bits, found.term_count
     except FormatError:

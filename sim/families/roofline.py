@@ -2,8 +2,8 @@
 
 A kernel takes the longer of operations / peak and bytes / bandwidth. ``published`` counts kernels
 as LLM-Viewer does, on the ideal roofline. ``closed_form`` counts ours and adds efficiencies, a
-fixed launch time and the all-reduce of tensor parallelism. What a machine computes and what it
-moves are separate arrays, so that many machines are costed at once (`totals`).
+fixed launch time, the all-reduce of tensor parallelism and the decoding of weights. What a machine
+computes and what it moves are separate arrays, so that many are costed at once (`totals`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from plait.sim.cost.link import ring_all_reduce_seconds
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
+from plait.sim.families.decode_units import decoding
 from plait.sim.families.design import gather
 from plait.sim.families.roofline_parts import Parts, closed_form_parts, published_parts
 
@@ -32,6 +33,7 @@ Floats = NDArray[np.float64]
 _KEYS = {
     "fp16_operations_per_s": "compute.fp16_operations_per_s",
     "int8_operations_per_s": "compute.int8_operations_per_s",
+    "vector_operations_per_s": "compute.vector_operations_per_s",
     "bandwidth_bytes_per_s": "memory.bandwidth_bytes_per_s",
     "compute_efficiency": "efficiency.compute",
     "memory_efficiency": "efficiency.memory",
@@ -49,6 +51,7 @@ class Design:
 
     fp16_operations_per_s: Floats
     int8_operations_per_s: Floats
+    vector_operations_per_s: Floats
     bandwidth_bytes_per_s: Floats
     compute_efficiency: Floats
     memory_efficiency: Floats
@@ -70,11 +73,18 @@ class Design:
         values["int8_operations_per_s"] = np.where(
             slow, values["fp16_operations_per_s"], values["int8_operations_per_s"]
         )
+        unknown = np.isnan(values["vector_operations_per_s"])  # what is not described costs nothing
+        values["vector_operations_per_s"] = np.where(
+            unknown, np.inf, values["vector_operations_per_s"]
+        )
         return cls(**values)
 
 
 def rungs(parts: Parts, design: Design) -> dict[str, Floats]:
-    """Time kernels on many designs: compute, memory_stall, launch, all_reduce.
+    """Time kernels on many designs: compute, memory_stall, decode, launch, all_reduce.
+
+    Weights are decoded beside the other two, in vector units or in units of their own; ``decode``
+    is what that takes longer, and what is waited for before.
 
     Returns:
         Seconds by cause, [kernels, designs], times the repeat count.
@@ -88,6 +98,8 @@ def rungs(parts: Parts, design: Design) -> dict[str, Floats]:
     )
     bandwidth = design.bandwidth_bytes_per_s * reached
     compute = parts.operations[:, None] * share / (peak * design.compute_efficiency)
+    unit = parts.unit_seconds[:, None] * share
+    compute = np.where(parts.on_trees[:, None], unit, compute)
     memory = parts.bytes[:, None] * share / bandwidth
     reduced = ring_all_reduce_seconds(
         parts.reduced_bytes[:, None],
@@ -95,12 +107,17 @@ def rungs(parts: Parts, design: Design) -> dict[str, Floats]:
         design.link_bytes_per_s,
         design.link_latency_s,
     )
+    vector_peak = design.vector_operations_per_s * design.compute_efficiency
+    decode = np.maximum(unit, parts.vector_operations[:, None] * share / vector_peak)
+    decode = np.maximum(decode - np.maximum(compute, memory), 0.0)
+    decode = decode + parts.waiting_seconds[:, None]
     reduces = (parts.reduced_bytes > 0)[:, None]
     count = parts.count[:, None]
     does_something = (parts.operations + parts.bytes > 0)[:, None]  # experts may be unvisited
     return {
         "compute": compute * count,
         "memory_stall": np.maximum(memory - compute, 0.0) * count,
+        "decode": decode * count,
         "launch": design.kernel_launch_s * count * does_something,
         "all_reduce": np.where(reduces, reduced, 0.0) * count,
     }
@@ -121,8 +138,11 @@ def _closed_form(workload: Workload, machine: Roofline) -> Breakdown:
         del by_kernel["all_reduce"]
     if machine.kernel_launch_s == 0:
         del by_kernel["launch"]
-    memory_bytes = weight_and_kv_bytes(workload)
-    return _breakdown(workload, machine, parts, by_kernel, memory_bytes)
+    if not by_kernel["decode"].any():
+        del by_kernel["decode"]
+    totals = {"memory_bytes": weight_and_kv_bytes(workload)}
+    totals |= decoding(workload, machine, has_software=True).totals(workload, machine.decode_units)
+    return _breakdown(workload, machine, parts, by_kernel, totals)
 
 
 def _published(workload: Workload, machine: Roofline) -> Breakdown:
@@ -133,8 +153,9 @@ def _published(workload: Workload, machine: Roofline) -> Breakdown:
         **{"kernel_launch_s": 0, "tensor_parallel.devices": 1},
     )
     by_kernel = rungs(parts, ideal)
-    del by_kernel["launch"], by_kernel["all_reduce"]
-    return _breakdown(workload, machine, parts, by_kernel, _published_memory_bytes(workload, parts))
+    del by_kernel["launch"], by_kernel["all_reduce"], by_kernel["decode"]
+    totals = {"memory_bytes": _published_memory_bytes(workload, parts)}
+    return _breakdown(workload, machine, parts, by_kernel, totals)
 
 
 def _published_memory_bytes(workload: Workload, parts: Parts) -> float:
@@ -152,7 +173,7 @@ def _breakdown(
     machine: Roofline,
     parts: Parts,
     by_kernel: Mapping[str, Floats],
-    memory_bytes: float,
+    totals: Mapping[str, float],
 ) -> Breakdown:
     rows = len(workload)
 
@@ -174,7 +195,7 @@ def _breakdown(
         rungs=per_row,
         bound=_bound(per_row),
         columns=columns,
-        totals={"memory_bytes": memory_bytes},
+        totals=totals,
         roofs=_roofs(parts, machine),
     )
 

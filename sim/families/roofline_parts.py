@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
+from plait.sim.families.decode_units import decoding, software_operations
 
 if TYPE_CHECKING:
     from plait.models.formats import Format
@@ -47,6 +48,9 @@ class Parts:
         is_split: tensor parallelism divides it (linears and attention).
         reduced_bytes: bytes of the all-reduce after it, if the model is split.
         fits_int8: its operands are of 8 bits or less.
+        vector_operations: of decoding weights in software.
+        unit_seconds, waiting_seconds: of decode units, beside the array and before it.
+        on_trees: the decode unit does the product, too.
     """
 
     row: Rows
@@ -60,6 +64,10 @@ class Parts:
     is_split: NDArray[np.bool_]
     reduced_bytes: Floats
     fits_int8: NDArray[np.bool_]
+    vector_operations: Floats
+    unit_seconds: Floats
+    waiting_seconds: Floats
+    on_trees: NDArray[np.bool_]
 
     @classmethod
     def join(cls, parts: Iterable[Self]) -> Self:
@@ -237,8 +245,18 @@ def closed_form_parts(workload: Workload, machine: Roofline) -> Parts:
     scores = machine.scores or ("full" if on_chip else "causal")
     embedding = machine.embedding or ("matmul" if on_chip else "lookup")
     linears = _of_kind(workload, "linear", "experts")
+    decoded = decoding(workload, machine, has_software=True)
+    in_software = np.where(decoded.unit == "", software_operations(workload), 0.0)
+    row, clock_hz = linears.row, machine.clock_hz or np.inf
     parts = [
-        dataclasses.replace(_linears(linears), reduced_bytes=_reduced_bytes(workload, linears)),
+        dataclasses.replace(
+            _linears(linears),
+            reduced_bytes=_reduced_bytes(workload, linears),
+            vector_operations=in_software[row],
+            unit_seconds=decoded.streamed_cycles[row] / clock_hz,
+            waiting_seconds=decoded.waiting_cycles[row] / clock_hz,
+            on_trees=decoded.on_trees[row],
+        ),
         *_attention(_of_kind(workload, "attention"), machine, scores),
         _pointwise(_of_kind(workload, "norm"), NORM_OPERATIONS),
         _pointwise(_of_kind(workload, "elementwise"), 1),

@@ -2,16 +2,22 @@
 
 Three fidelities: ``published`` is the performance model of FlightLLM's authors; ``timeline`` runs
 the programs of our own compiler through the same queues; ``closed_form`` adds up what these
-programs do without making them. `plait.sim.families.sparse_dsp_own` says how ours differs.
+programs do without making them; both add decode units. `plait.sim.families.sparse_dsp_own` says
+how ours differs.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from plait.errors import SpecError
 from plait.sim.families.breakdown import Breakdown
+from plait.sim.families.decode_units import INT8, decoding, refuse_units
 from plait.sim.families.sparse_dsp_own import closed_form, run_plan, timeline
 from plait.sim.families.sparse_dsp_published import published, timed
 
@@ -22,10 +28,33 @@ if TYPE_CHECKING:
 
 __all__ = ["FIDELITIES", "trace"]
 
+
+def _published(workload: Workload, machine: SparseDsp) -> Breakdown:
+    refuse_units(workload, machine.name, "the published simulator")
+    return published(workload, machine)
+
+
+def _decoded(
+    model: Callable[[Workload, SparseDsp], Breakdown], workload: Workload, machine: SparseDsp
+) -> Breakdown:
+    """Add what the decode units of the cores take longer; each core decodes its share."""
+    decoded = decoding(workload, machine, takes=(INT8,))
+    found = model(workload, machine)
+    if not decoded.works:
+        return found
+    cycle = 1 / (machine.clock_hz * machine.cores.speed)
+    count = np.maximum(workload.columns["count"], 1)
+    time = found.time / count
+    waiting = decoded.rung(time / cycle) * cycle * count
+    totals = dict(found.totals) | decoded.totals(workload, machine.decode_units)
+    totals["cycles"] = round(float((found.time + waiting).sum()) * machine.clock_hz)
+    return dataclasses.replace(found, rungs={**found.rungs, "decode": waiting}, totals=totals)
+
+
 FIDELITIES: Mapping[str, Callable[[Workload, Any], Breakdown]] = {
-    "published": published,
-    "closed_form": closed_form,
-    "timeline": timeline,
+    "published": _published,
+    "closed_form": functools.partial(_decoded, closed_form),
+    "timeline": functools.partial(_decoded, timeline),
 }
 
 

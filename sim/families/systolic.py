@@ -2,7 +2,7 @@
 
 ``published`` is SCALE-Sim v3's count: weight stationary, K along the rows and N along the columns,
 M rows of activations streamed through, weights loaded before every fold. ``closed_form`` adds the
-memory port, each operand moved once.
+memory port, each operand moved once, and the decode units of compressed weights.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
+from plait.sim.families.decode_units import Decoding, decoding, refuse_units
 from plait.sim.families.matmuls import Matmuls
 
 if TYPE_CHECKING:
@@ -81,7 +82,14 @@ def rungs(
 def _cost(with_memory: bool, workload: Workload, machine: Systolic) -> Breakdown:
     matmuls = Matmuls.of(workload, by_sequence=False)
     matmuls.check_size(2.0)
+    decoded = None
+    if with_memory:
+        decoded = decoding(workload, machine, passes=_passes(workload, machine))
+    else:
+        refuse_units(workload, machine.name, "SCALE-Sim")
     ladder = _ladder(matmuls, machine)
+    if decoded is not None and decoded.on_trees.any():
+        ladder = _on_trees(ladder, matmuls, machine, decoded)
     moved = _moved_bytes(matmuls)
     compute = sum(ladder.values())
     memory = -(-8 * sum(moved.values()) // machine.memory.port_bits_per_cycle)
@@ -93,9 +101,16 @@ def _cost(with_memory: bool, workload: Workload, machine: Systolic) -> Breakdown
 
     is_bound = by_row(compute) > 0
     waits = with_memory & (by_row(memory) > by_row(compute))
+    by_cause = {name: by_row(values) for name, values in ladder.items()}
+    totals = {"memory_bytes": weight_and_kv_bytes(workload)}
+    if decoded is not None and decoded.works:
+        longer = matmuls.sum_by_row(np.maximum(compute, memory), len(workload))
+        waiting = np.ceil(decoded.rung(longer)).astype(np.int64)
+        by_cause["decode"] = waiting * workload.columns["count"].astype(np.int64)
+        totals |= decoded.totals(workload, machine.decode_units)
     return Breakdown(
         unit="cycles",
-        rungs={name: by_row(values) for name, values in ladder.items()},
+        rungs=by_cause,
         bound=np.where(is_bound, np.where(waits, "memory", "compute"), "").astype(object),
         columns={
             "operations": matmuls.sum_by_row(matmuls.operations, len(workload)),
@@ -103,7 +118,7 @@ def _cost(with_memory: bool, workload: Workload, machine: Systolic) -> Breakdown
             "dram_cycles": by_row(memory),
             **{name: by_row(values) for name, values in moved.items()},
         },
-        totals={"memory_bytes": weight_and_kv_bytes(workload)},
+        totals=totals,
         clock_hz=machine.clock_hz,
         roofs=(_roof(machine),),
     )
@@ -120,6 +135,30 @@ def _ladder(matmuls: Matmuls, machine: Systolic) -> dict[str, Integers]:
         machine.double_buffered_weights,
     )
     return {name: values * matmuls.batch for name, values in each.items()}
+
+
+def _passes(workload: Workload, machine: Systolic) -> NDArray[np.float64]:
+    """How often weights stream in: once, or with every fold of output-stationary token rows."""
+    tokens = workload.columns["tokens"]
+    if machine.dataflow == "weight_stationary":
+        return np.ones(len(tokens))
+    return np.ceil(tokens / machine.array.rows)
+
+
+def _on_trees(
+    ladder: dict[str, Integers], matmuls: Matmuls, machine: Systolic, decoded: Decoding
+) -> dict[str, Integers]:
+    """Exchange the array's cycles for the trit trees' where these do the sums."""
+    trees = machine.decode_units.trit_tree
+    assert trees is not None
+    here = decoded.on_trees[matmuls.row] & matmuls.is_linear
+    products = matmuls.operations // (2 * matmuls.count)
+    ideal = -(-products // (trees.trees * trees.inputs))
+    taken = np.ceil(decoded.streamed_cycles[matmuls.row]).astype(np.int64)
+    exchanged = {name: np.where(here, 0, values) for name, values in ladder.items()}
+    exchanged["ideal"] = np.where(here, ideal, ladder["ideal"])
+    exchanged["edge_waste"] = np.where(here, taken - ideal, ladder["edge_waste"])
+    return exchanged
 
 
 def _moved_bytes(matmuls: Matmuls) -> dict[str, Integers]:

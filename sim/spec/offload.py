@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from plait.errors import SpecError
 from plait.sim.spec.base import Accelerator, Integer, Number, Section
+from plait.sim.spec.decode_units import DecodeUnits
 from plait.sim.spec.load import load_accelerator
 from plait.sim.spec.roofline import Roofline, TensorParallel
 
@@ -150,4 +151,6 @@ class Offload(Accelerator):
         for model, size in self.published_weight_bytes.items():
             if not 0 < size <= 1e18:
                 raise ValueError(f"published_weight_bytes of {model} is out of range, got {size:g}")
+        if self.decode_units != DecodeUnits():
+            raise ValueError("decode_units belong to a device: compute.machine.decode_units")
         return self

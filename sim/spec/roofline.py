@@ -5,11 +5,12 @@ Sources of the model: "LLM Inference Unveiled" (arXiv 2402.16363) and its tool L
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plait.sim.spec.base import Accelerator, Integer, Number, Section
+from plait.sim.spec.decode_units import DecodeUnits
 
 __all__ = ["Compute", "Efficiency", "Memory", "Roofline", "TensorParallel"]
 
@@ -20,6 +21,13 @@ class Compute(Section):
     fp16_operations_per_s: Number = Field(gt=0, le=1e21, description="Dense FP16 or BF16 peak")
     int8_operations_per_s: Number | None = Field(
         None, gt=0, le=1e21, description="Dense INT8 peak; used only if all operands are <= 8 bit"
+    )
+    vector_operations_per_s: Number | None = Field(
+        None,
+        gt=0,
+        le=1e21,
+        description="Peak of what is no matrix unit; decodes codebooks, palettes and outliers in "
+        "software where there is no decode unit; default: they cost no time",
     )
 
 
@@ -60,6 +68,9 @@ class Roofline(Accelerator):
     efficiency: Efficiency = Field(Efficiency(), description="Reached shares of the peaks")
     tensor_parallel: TensorParallel = Field(TensorParallel(), description="Split over devices")
     kernel_launch_s: Number = Field(0.0, ge=0, le=1, description="Fixed time of each kernel")
+    clock_hz: Number | None = Field(
+        None, gt=0, le=1e11, description="Clock of the decode units, Hz; they need it"
+    )
     attention: Literal["unfused", "fused"] = Field(
         "unfused", description="fused: scores never leave the chip (FlashAttention)"
     )
@@ -80,3 +91,9 @@ class Roofline(Accelerator):
     )
     power_w: Number | None = Field(None, gt=0, le=1e7, description="Board power")
     price_usd_per_hour: Number | None = Field(None, gt=0, le=1e6, description="Rental price")
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.clock_hz is None and self.decode_units != DecodeUnits():
+            raise ValueError("decode_units need clock_hz, which is missing")
+        return self

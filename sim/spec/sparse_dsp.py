@@ -150,4 +150,8 @@ class SparseDsp(Accelerator):
                 f"{core.mm_rows} rows of MM do not spread over memory.channels "
                 f"{self.memory.channels}"
             )
+        if self.decode_units.trit_tree is not None:
+            raise ValueError(
+                "decode_units.trit_tree: chains of DSP slices have no trees beside them"
+            )
         return self
