@@ -1,5 +1,5 @@
-"""Pages that MkDocs makes from the sources: one a family of formats, one an RTL module, and the
-tables of the README. Their places in the navigation are made here, too.
+"""Pages that MkDocs makes from the sources: one a family of formats, one an RTL module, the keys of
+decode units, and the tables of the README. Their places in the navigation are made here, too.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import re
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mkdocs.structure.files import File, Files
 
@@ -50,7 +50,7 @@ def _unplaced(nav: list[dict[str, Any]]) -> list[str]:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
-    for name, text in (*format_pages(), *module_pages(), *section_pages()):
+    for name, text in (*format_pages(), *module_pages(), *section_pages(), unit_page()):
         files.append(File.generated(config, name, content=text))
     return files
 
@@ -132,6 +132,27 @@ def module_paths() -> list[Path]:
 def page_of(path: Path) -> str:
     """The page of a module, in the folder that its source is in."""
     return f"{path.relative_to(ROOT).with_suffix('.md')}"
+
+
+def unit_page() -> tuple[str, str]:
+    """The keys of `decode_units`, from the schema of machines."""
+    schema = import_module("plait.sim.spec.decode_units")
+    text = ["# Keys of decode units", "", str(schema.__doc__), ""]
+    for key, unit in schema.DecodeUnits.model_fields.items():
+        part = next(kind for kind in get_args(unit.annotation) if kind is not type(None))
+        text += [
+            f"## {key}",
+            "",
+            str(part.__doc__),
+            "",
+            "| key | default | what |",
+            "|---|---|---|",
+        ]
+        for name, one in part.model_fields.items():
+            default = "needed" if one.is_required() else f"{one.default}"
+            text.append(f"| `{name}` | {default} | {one.description} |")
+        text.append("")
+    return "families/decode_units_keys.md", "\n".join(text)
 
 
 def module_pages() -> list[tuple[str, str]]:

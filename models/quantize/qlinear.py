@@ -41,7 +41,7 @@ class _QuantizedMatrix(nn.Module):
         parts = stored_parts(tensor)
         self._names = list(parts)
         for name, array in parts.items():
-            self.register_buffer(_buffer(name), torch.from_numpy(np.ascontiguousarray(array)))
+            self.register_buffer(_buffer(name), torch.from_numpy(np.require(array, requirements="CW")))
 
     @property
     def format(self) -> str:

@@ -225,13 +225,16 @@ def _format(one: Format) -> dict[str, Any]:
 def models(json: Json = False) -> None:
     """The models that are known by name (shapes; smollm2-135m has weights too)."""
     from plait.models.llm.config import load_shape, shape_names
+    from plait.models.llm.matmul_free_shape import load_matmul_free_shape, matmul_free_names
 
-    shapes = [load_shape(name) for name in shape_names()]
+    shapes: list[Any] = [load_shape(name) for name in shape_names()]
+    shapes += [load_matmul_free_shape(name) for name in matmul_free_names()]
     if json:
         show_json({"models": [{**asdict(s), "parameters": s.parameters} for s in shapes]})
         return
     fields = ("name", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab")
     rows = [
-        [*(getattr(s, field) for field in fields), engineering(s.parameters, "")] for s in shapes
+        [*(getattr(s, field, "") for field in fields), engineering(s.parameters, "")]
+        for s in shapes
     ]
     table([*fields, "parameters"], rows)
