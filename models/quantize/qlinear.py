@@ -41,7 +41,8 @@ class _QuantizedMatrix(nn.Module):
         parts = stored_parts(tensor)
         self._names = list(parts)
         for name, array in parts.items():
-            self.register_buffer(_buffer(name), torch.from_numpy(np.require(array, requirements="CW")))
+            writable = np.require(array, requirements="CW")
+            self.register_buffer(_buffer(name), torch.from_numpy(writable))
 
     @property
     def format(self) -> str:
