@@ -123,6 +123,8 @@ def _csv(path: Path) -> Iterator[pd.DataFrame]:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         options: dict[str, Any] = {"compression": "gzip" if zipped else None, "chunksize": CHUNK}
+        # words that pandas would take for a missing value stay words, for the message to quote
+        options |= {"keep_default_na": False, "na_values": [""]}
         with pd.read_csv(path, skipinitialspace=True, **options) as pieces:
             yield from pieces
     except pd.errors.EmptyDataError:

@@ -23,6 +23,7 @@ TRACES = {
     "half a token": (HEADER + "0,5.5,1\n", "row 1: context: out of range, got 5.5"),
     "text": (HEADER + "0,5,many\n", "row 1: generated: not a number, got 'many'"),
     "hole": (HEADER + "0,5,1\n1,,1\n", "row 2: context: not a number, got 'nothing'"),
+    "nan": (HEADER + "0,5,1\n1,nan,1\n", "row 2: context: not a number, got 'nan'"),
     "infinite": (HEADER + "inf,5,1\n", "row 1: arrival_s: not a number, got inf"),
     "backwards": (
         HEADER + "0,5,1\n3,5,1\n2,5,1\n",
