@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+from plait.errors import FormatError
 from plait.models import formats
 from plait.models.quantize import quantize, rtn
 from plait.models.quantize import scales as rules
@@ -49,11 +50,15 @@ def copy_bandwidth() -> float:
 
 
 def formats_table(weight: np.ndarray, names: list[str]) -> dict[str, float]:
-    """Print a line a format; give weights a second."""
+    """Print a line a format that rounding alone can give; weights a second."""
     speeds = {}
     print(f"{'format':12} {'M weights/s':>12} {'per core':>9}")
     for name in names:
-        wall, processor = best_seconds(lambda name=name: quantize(weight, name))
+        try:
+            wall, processor = best_seconds(lambda name=name: quantize(weight, name))
+        except FormatError as error:
+            print(f"{name:12} {error}")
+            continue
         speeds[name] = weight.size / wall
         print(f"{name:12} {speeds[name] / 1e6:12.1f} {weight.size / processor / 1e6:9.1f}")
     return speeds
