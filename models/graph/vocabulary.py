@@ -74,6 +74,7 @@ RECOGNISED = _aten("embedding scaled_dot_product_attention topk _grouped_mm") | 
     "plait.activation",
     "plait.attention",
     "plait.experts",
+    "plait.forget_bounds",
     "plait.gated_scan",
     "plait.grouped_linear",
     "plait.norm",

@@ -2,8 +2,8 @@
 
 Takes tokens, gives logits; all linears are ternary times INT8 (`BitLinear`), tokens are mixed by a
 gated recurrence (`MLGRU`) whose state is one vector a layer: no keys, values, softmax or positions.
-`decode` runs it one token at a time from a state. `torch.export` sees three ops of ours (tokens to
-INT8, ternary product, recurrence), so that a graph does not unroll the tokens. Mean magnitude,
+`decode` runs it one token at a time from a state. `torch.export` sees ops of ours (tokens to INT8,
+ternary product, recurrence, bounds), so that a graph does not unroll the tokens. Mean magnitude,
 rounding and the formulas are those of the authors' model; their fused kernels round exact ties of
 activations differently.
 """
@@ -59,6 +59,18 @@ def recur(forget: Tensor, update: Tensor, state: Tensor) -> Tensor:
     return torch.stack(states, dim=1)
 
 
+def rising(bounds: Tensor) -> Tensor:
+    """Running sums over layers of a softmax over layers, less its first: (layers, hidden)."""
+    shares = torch.softmax(bounds, dim=0)
+    return torch.cumsum(shares, dim=0) - shares[0]
+
+
+@torch.library.custom_op("plait::forget_bounds", mutates_args=())
+def forget_bounds(bounds: Tensor) -> Tensor:
+    """`rising` as one op: constants of a model, which a machine keeps, so that it costs nothing."""
+    return rising(bounds)
+
+
 @torch.library.custom_op("plait::quantise_tokens", mutates_args=())
 def quantise_tokens(values: Tensor) -> Tensor:
     """Activations rounded to INT8 codes of their token, in their own unit."""
@@ -79,6 +91,7 @@ def gated_scan(forget: Tensor, update: Tensor, state: Tensor) -> Tensor:
     return recur(forget, update, state)
 
 
+forget_bounds.register_fake(torch.empty_like)
 quantise_tokens.register_fake(torch.empty_like)
 gated_scan.register_fake(lambda forget, update, state: torch.empty_like(update))
 
@@ -214,13 +227,11 @@ class MatMulFree(nn.Module):
 
     def lower_bounds(self) -> Tensor:
         """Of the forget gates, (layers, hidden): they rise with depth from 0."""
-        shares = torch.softmax(self.bounds, dim=0)
-        return torch.cumsum(shares, dim=0) - shares[0]
+        return (forget_bounds if torch.compiler.is_exporting() else rising)(self.bounds)
 
     def _run(self, tokens: Tensor, states: list[Tensor | None]) -> tuple[Tensor, Tensor]:
         values, following = self.embedding(tokens), []
-        # A machine keeps the bounds, which no token changes: a graph reads them as they are stored.
-        bounds = self.bounds if torch.compiler.is_exporting() else self.lower_bounds()
+        bounds = self.lower_bounds()
         for number, layer in enumerate(self.layers):
             values, state = layer(values, bounds[number], states[number])
             following.append(state)

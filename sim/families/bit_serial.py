@@ -21,7 +21,7 @@ from plait.sim.families.bit_serial_decoded import decoded_matmuls, decoding_of
 from plait.sim.families.bit_serial_design import Design
 from plait.sim.families.bit_serial_published import PublishedMatmul, published_matmul
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
-from plait.sim.families.decode_units import refuse_units
+from plait.sim.families.decode_units import area_mm2, refuse_units
 from plait.sim.families.matmuls import Matmuls
 
 if TYPE_CHECKING:
@@ -135,6 +135,11 @@ def on_designs(
     design = Design.of(machine, workload.phase, **varied)  # type: ignore[arg-type]
     matmuls = matmuls_of(workload, fidelity, machine.formats.group_size)
     found = totals(matmuls, design, fidelity)
+    units_mm2 = area_mm2(machine.decode_units)
+    if units_mm2 is None:  # part of an area would pass for the whole
+        del found["area_mm2"]
+    else:
+        found["area_mm2"] = found["area_mm2"] + units_mm2
     if fidelity == "closed_form" and design.vector_lanes.any():
         found["cycles"] = found["cycles"] + _vector_totals(workload, design.vector_lanes)
         found["seconds"] = found["cycles"] / design.clock_hz

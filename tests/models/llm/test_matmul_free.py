@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from plait.errors import SpecError
+from plait.models.graph import load_graph
+from plait.models.graph.export import export_module
 from plait.models.llm.matmul_free import (
     BitLinear,
     MatMulFree,
     MatMulFreeShape,
     load_matmul_free_shape,
 )
+from plait.sim.run import simulate
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,39 @@ def test_published_sizes(name: str, layers: int, hidden: int, ffn: int, billions
 def test_an_unknown_size_lists_the_known() -> None:
     with pytest.raises(SpecError, match=r"matmul-free-1\.3b"):
         load_matmul_free_shape("matmul-free-1.4b")
+
+
+def test_a_graph_keeps_the_trits_and_no_cache(model: MatMulFree) -> None:
+    graph = export_module(model)
+    linears = {op.path.split(".", 2)[-1]: op for op in graph.ops if op.kind == "linear"}
+    assert set(linears) == {
+        "mixer.i", "mixer.f", "mixer.g", "mixer.o", "unit.gate_up", "unit.down", "lm_head",
+    }  # fmt: skip
+    ternary = [op for op in linears.values() if op.weight_format]
+    assert {op.weight_format for op in ternary} == {"ternary"}
+    assert {op.activation_format for op in ternary} == {"int8"}
+    trits = sum(op.count * op.cin * op.cout for op in ternary)
+    assert trits == model.shape.trits
+    assert graph.parameters == sum(p.numel() for p in model.parameters())
+    assert not any(op.kind == "attention" for op in graph.ops)
+    stored = graph.bind("decode", 1, 10).columns
+    bits = stored["count"] * stored["cin"] * stored["cout"] * stored["weight_bits"]
+    of_trits = stored["weight_format"] == "ternary"
+    assert bits[of_trits].sum() == 2 * trits + 16 * sum(op.count for op in ternary)
+
+
+def test_what_export_sees_computes_the_same(model: MatMulFree) -> None:
+    tokens = torch.arange(12).reshape(2, 6)
+    traced = torch.export.export(model, (tokens,), strict=False).module()
+    assert torch.allclose(traced(tokens), model(tokens), rtol=1e-6, atol=1e-6)
+
+
+def test_the_context_costs_nothing() -> None:
+    graph = load_graph("matmul-free-370m")
+    assert graph.parameters == pytest.approx(374e6, rel=0.01)
+    short, long = (simulate(graph, "matmul-free-fpga", context=n) for n in (16, 65536))
+    assert short.cycles == long.cycles
+    assert short.totals["kv_bytes"] == 0
+    moved = short.table.set_index("op")["weight_bytes"].drop("lm_head").sum()
+    shape = load_matmul_free_shape("matmul-free-370m")
+    assert moved == shape.trits / 4 + 2 * 6 * shape.layers  # 2 bits a trit, a scale a matrix
