@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,7 +15,7 @@ from plait.models.quantize.granularity import PerGroup
 from plait.models.quantize.storage import stored_parts
 from plait.models.quantize.tensor import QuantizedTensor
 
-_TOKENS = np.arange(1000, 40000, 157)  # any: what counts is that embeddings are not Gaussian
+_FIRST, _TOKENS = 1000, 256  # any tokens: what counts is that embeddings are not Gaussian
 
 Arrays = dict[str, NDArray]
 
@@ -23,7 +24,15 @@ Arrays = dict[str, NDArray]
 def layer() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Weight [192, 576], embeddings of some tokens [tokens, 576], weight of the norm [576]."""
     file = open_gguf(smollm2_path())
-    embedding = file.read("token_embd.weight")[_TOKENS]
+    whole = file.tensors["token_embd.weight"]
+    row = whole.size_bytes // whole.shape[0]
+    part = replace(
+        whole,
+        shape=(_TOKENS, whole.shape[1]),
+        offset=whole.offset + _FIRST * row,
+        size_bytes=_TOKENS * row,
+    )
+    embedding = replace(file, tensors={"part": part}).read("part")
     return file.read("blk.0.attn_k.weight"), embedding, file.read("blk.0.attn_norm.weight")
 
 
