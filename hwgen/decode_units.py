@@ -42,10 +42,12 @@ class Units:
     Args:
         parameters: of each unit, by kind, by their Verilog names.
         files: text by path, relative to the folder.
+        sources: paths to compile, in order.
     """
 
     parameters: Mapping[str, Mapping[str, int]]
     files: Mapping[str, str]
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,29 @@ class _Example:
     word_bits: int = 0
 
 
-def decode_units(machine: Accelerator) -> Units:
-    """Put the decode units of a machine together; nothing if it describes none."""
+def decode_units(machine: Accelerator, only: Sequence[str] | None = None) -> Units:
+    """Put the decode units of a machine together; nothing if it describes none.
+
+    Args:
+        only: the kinds wanted; all that the machine describes unless given.
+    """
     described = {
         kind: section
         for kind in type(machine.decode_units).model_fields
         if (section := getattr(machine.decode_units, kind)) is not None
     }
+    for kind in only or ():
+        if kind not in described:
+            raise SpecError(
+                "the machine describes no such decode unit",
+                where=f"{machine.name}: decode_units",
+                got=kind,
+                expected=", ".join(described) or "a machine with decode units",
+            )
+    if only is not None:
+        described = {kind: described[kind] for kind in dict.fromkeys(only)}
     if not described:
-        return Units({}, {})
+        return Units({}, {}, ())
     parameters: dict[str, dict[str, int]] = {}
     files: dict[str, str] = {}
     tops: list[str] = []
@@ -106,9 +122,9 @@ def decode_units(machine: Accelerator) -> Units:
         files[f"rtl/{name}"] = _with_defaults(text, units.get(module, {}))
     header = "common/plait_assert.svh"
     files[f"rtl/{header}"] = (LIBRARY / header).read_text()
-    lines = ["+incdir+rtl/common", *(f"rtl/{name}" for name in sources)]
-    files[_SOURCES_FILE] = "".join(f"{line}\n" for line in lines)
-    return Units(parameters, files)
+    paths = tuple(f"rtl/{name}" for name in sources)
+    files[_SOURCES_FILE] = "".join(f"{line}\n" for line in ("+incdir+rtl/common", *paths))
+    return Units(parameters, files, paths)
 
 
 def unit_parameters(kind: str, section: Section, where: str) -> dict[str, int]:

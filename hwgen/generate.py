@@ -87,6 +87,7 @@ def generate(
     phase: Phase = "decode",
     formats: Sequence[Any] | None = None,
     jobs: Sequence[Any] | None = None,
+    units: Sequence[str] | None = None,
 ) -> Manifest:
     """Write a machine's Verilog and a program for it.
 
@@ -95,17 +96,20 @@ def generate(
         phase: the array's shape.
         formats: weight formats (names) its decoder knows.
         jobs: what the program computes; a small example unless given.
+        units: decode units, by kind, to write these alone, without a core.
     """
+    if units is not None:
+        return _generate_units(machine, Path(out_dir), phase, units)
     recipe = _recipe(machine)
     design = recipe.design(machine, phase, formats)
     program = recipe.program(design, jobs)
-    units = decode_units(machine)
+    decoders = decode_units(machine)
     files = {
         **design.files,
-        **units.files,
+        **decoders.files,
         "sources.f": _file_list(design),
         "harness.cpp": HARNESS.read_text(),
-        "Makefile": _makefile(design, program, units),
+        "Makefile": _makefile(design, program, decoders),
         "program.mem": mem_text(program.blocks),
         "program.txt": program.listing,
         "expected.mem": mem_text({program.results_at: recipe.expected_image(design, program)}),
@@ -118,12 +122,41 @@ def generate(
         parameters=dict(design.parameters),
         formats=design.formats,
         sources=design.sources,
-        decode_units=units.parameters,
-        files={name: hashlib.sha256(files[name].encode()).hexdigest() for name in sorted(files)},
+        decode_units=decoders.parameters,
+        files={name: _digest(files[name]) for name in sorted(files)},
     )
     files[MANIFEST] = manifest.to_json()
     _write_folder(Path(out_dir), files)
     return manifest
+
+
+def _generate_units(
+    machine: Accelerator, folder: Path, phase: Phase, kinds: Sequence[str]
+) -> Manifest:
+    """Write decode units alone: of machines, too, whose core has no Verilog."""
+    units = decode_units(machine, kinds)
+    makefile = render(
+        "Makefile_units.j2", machine=machine.name, decode_units=list(units.parameters)
+    )
+    files = {**units.files, "Makefile": makefile}
+    manifest = Manifest(
+        folder=folder,
+        machine=machine.name,
+        family=machine.family,
+        phase=phase,
+        parameters={},
+        formats=(),
+        sources=units.sources,
+        decode_units=units.parameters,
+        files={name: _digest(files[name]) for name in sorted(files)},
+    )
+    files[MANIFEST] = manifest.to_json()
+    _write_folder(folder, files)
+    return manifest
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _recipe(machine: Accelerator) -> Any:

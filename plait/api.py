@@ -305,7 +305,7 @@ def generate(machine: str | Path | Accelerator, out_dir: str | Path, **options: 
     Args:
         machine: whatever `load_accelerator` takes.
         out_dir: the folder to write; it may exist if plait wrote it, or if it is empty.
-        options: ``phase``, ``formats`` and ``jobs``, see `plait.hwgen.generate.generate`.
+        options: ``phase``, ``formats``, ``jobs``, ``units``, see `plait.hwgen.generate.generate`.
     """
     from plait.hwgen.generate import generate as part
 

@@ -28,13 +28,22 @@ def generate(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")
     ],
     phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A decode unit: it alone, no core; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """The Verilog of a machine, a program for it and a Makefile that runs both."""
     with progress(f"writing {output}"):
-        manifest = api.generate(machine, output, phase=parse_phase(phase))
+        manifest = api.generate(machine, output, phase=parse_phase(phase), units=unit or None)
     if json:
         show_json(manifest.to_json())
+        return
+    if unit:
+        for kind, parameters in manifest.decode_units.items():
+            table([kind, "value"], parameters.items())
+        line(f"{output}: make -C {output} check-decode runs the units with Verilator")
         return
     table(["parameter", "value"], manifest.parameters.items())
     line(f"{output}: {len(manifest.sources)} sources for Verilator; make -C {output} runs them")

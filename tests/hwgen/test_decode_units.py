@@ -66,6 +66,42 @@ def test_a_machine_without_units_is_as_before(tmp_path: Path) -> None:
     assert "decode" not in (tmp_path / "out" / "Makefile").read_text().replace("build-decode", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "units", "parameters"),
+    [
+        ("matmul-free-fpga", ["trit_tree"], [{"Trees": 64, "Inputs": 64, "AccumulatorBits": 24}]),
+        ("int8-decoder", ["expander"], [{"WeightsPerCycle": 64}]),
+        (
+            "fp16-decoder",
+            ["lookup_table", "codebook"],
+            [
+                {"Entries": 16, "ValueBits": 16, "WeightsPerCycle": 64},
+                {
+                    "Entries": 8192, "VectorLength": 8, "ValueBits": 16, "Banks": 32,
+                    "LookupsPerCycle": 16,
+                },
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_units_alone_of_machines_whose_core_has_no_verilog(
+    tmp_path: Path, name: str, units: list[str], parameters: list[dict[str, int]]
+) -> None:
+    manifest = generate(load_accelerator(name), tmp_path / "out", units=units)
+    assert manifest.decode_units == dict(zip(units, parameters, strict=True))
+    names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")}
+    assert {*manifest.files, "manifest.json"} == names | {"Makefile"}
+    assert set(manifest.sources) <= names
+    again = generate(load_accelerator(name), tmp_path / "out", units=units)  # ours: replaced
+    assert again.files == manifest.files
+
+
+def test_a_unit_that_the_machine_lacks_is_refused(tmp_path: Path) -> None:
+    message = "decode_units: the machine describes no such.*got 'codebook', expected expander"
+    with pytest.raises(SpecError, match=message):
+        generate(load_accelerator("int8-decoder"), tmp_path / "out", units=["codebook"])
+
+
 def test_the_testbench_of_a_codebook_counts_conflicts() -> None:
     """The cycles in the text are those of the indices beside it, 7 bits each."""
     files = decode_units(machine(codebook=SECTIONS["codebook"])).files
