@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 TABLES = ("accuracy", "steps", "requests", "claims", "resources", "clock")
 ROUTED = tuple(
-    f"plait_sd_{name}"
-    for name in ("load", "reciprocal", "scheduler", "fetch", "special_lane", "multiply")
+    f"plait_sd_{name}" for name in ("load", "reciprocal", "scheduler", "fetch", "special_lane")
 )
 GROUP = 64  # divides the 576 and 1536 inputs of SmolLM2's linears
 _WANDA = {"importance": "wanda"}
@@ -149,9 +148,10 @@ def resource_rows() -> Iterator[list[str]]:
     from plait import api
 
     yield ["module", "copies", "DSP48E2", "LUT", "FF", "block RAM, 36 kbit"]
-    found = api.map_to_fpga("flightllm-small", "xcup")
+    machine = api.load_accelerator("flightllm-small").with_(**{"core.dsp48e2": True})
+    found = api.map_to_fpga(machine, "xcup")
     for one in found.modules:
-        if one.luts or one.block_rams:
+        if one.dsps or one.luts or one.block_rams:
             yield _resources(f"`{one.name}`", str(one.count), one)
     yield _resources("all", "", found.total)
 

@@ -1,4 +1,4 @@
-"""The measured error of the sparse DSP family: published rows, hardware, and our two counts."""
+"""The measured error of the sparse DSP family: published rows, hardware, our counts, Verilog."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from plait.measured import Error
 from plait.models.graph import load_graph
-from plait.sim import simulate
+from plait.sim import load_accelerator, simulate
 
 if TYPE_CHECKING:
     from plait.models.graph.graph import Graph
@@ -25,6 +25,8 @@ MEASURED_CYCLES = {128: 3_937_100, 512: 4_272_163}
 _ROWS = Path(__file__).parent / "sim/published/flightllm.csv"
 _QUEUES = ("ld", "st", "mm", "mv", "misc", "sys")
 _MILLISECOND_DECIMALS = 6
+_VERILOG = "flightllm-small"
+_RUNS = ((0, 0.0), (1, 0.0), (2, 0.1), (3, 0.5))  # seed of the program, probability of a stall
 
 
 def measure() -> Iterator[Error]:
@@ -32,6 +34,7 @@ def measure() -> Iterator[Error]:
     yield from _published()
     yield from _hardware()
     yield from _fidelities()
+    yield from _verilog()
 
 
 def _published() -> Iterator[Error]:
@@ -79,6 +82,30 @@ def _fidelities() -> Iterator[Error]:
     ]
     what = "cycles of `sparse_dsp`, `closed_form`"
     yield Error(what, "`timeline` of the same programs", len(errors), max(errors))
+
+
+def _verilog() -> Iterator[Error]:
+    """Programs of random numbers: MV, MM, every density, width and special function."""
+    from plait.cosimulation_sparse import predicted, run_checked
+    from plait.hwgen.generate import design_of
+    from plait.hwgen.sparse_dsp.example import example
+
+    design = design_of(load_accelerator(_VERILOG))
+    compared, different, cycles = 0, 0, []
+    for seed, stall in _RUNS:
+        program = example(design, seed)
+        expected = predicted(design, program.image, stall, seed).cycles
+        run = run_checked(design, program.image, 4 * expected, stall, seed)
+        compared += sum(check.value.vector.elements for check in program.checked.checks)
+        different += sum(program.checked.different(program.image, run.results).values())
+        cycles.append(_relative(expected, run.cycles))
+    verilog = f"the Verilog of `{_VERILOG}`"
+    yield Error(
+        f"results of {verilog}", "golden model, bit for bit", compared, different / compared
+    )
+    yield Error(
+        f"cycles of {verilog}, with and without stalls", "recurrence", len(cycles), max(cycles)
+    )
 
 
 def _cycles(machine: str, phase: str, context: int, fidelity: str) -> float:

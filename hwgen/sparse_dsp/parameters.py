@@ -21,6 +21,7 @@ _FROM_SCHEMA: Mapping[str, Callable[[SparseDsp], int]] = {
         8 * machine.memory.channels * machine.memory.channel_bytes_per_s / machine.clock_hz
     ),
     "Rows": lambda machine: machine.core.mm_rows,
+    "Dsp48e2": lambda machine: int(machine.core.dsp48e2),
     "ABankEntries": lambda machine: machine.buffers.a_entries * 16 // _WORD_BYTES,
     "BEntries": lambda machine: (
         machine.buffers.b_entries * machine.core.mm_columns * 16 // _WORD_BYTES

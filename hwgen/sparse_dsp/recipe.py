@@ -25,6 +25,7 @@ _FILE_LIST = LIBRARY / "sparse_dsp.f"
 _MACHINE_PACKAGE = "sparse_dsp/plait_sd_machine_pkg.sv"
 _BUILD_CONFIGURATION = Path(__file__).resolve().parent / "build.vlt"
 _WAIVERS = "lint/waivers.vlt"
+_PRIMITIVE = "models/DSP48E2.sv"  # for simulators; synthesis knows it
 
 
 def design(machine: SparseDsp, phase: Phase, formats: Sequence[Any] | None) -> Design:
@@ -37,7 +38,7 @@ def design(machine: SparseDsp, phase: Phase, formats: Sequence[Any] | None) -> D
                 where="formats", got=str(name), expected=", ".join(known),
             )  # fmt: skip
     parameters = core_parameters(machine)
-    sources = compile_order(_FILE_LIST)
+    sources = [*([_PRIMITIVE] if machine.core.dsp48e2 else []), *compile_order(_FILE_LIST)]
     files = {f"rtl/{name}": (LIBRARY / name).read_text() for name in sources}
     headers = [f"common/{path.name}" for path in sorted((LIBRARY / "common").glob("*.svh"))]
     files |= {f"rtl/{name}": (LIBRARY / name).read_text() for name in (*headers, _WAIVERS)}

@@ -11,6 +11,7 @@
 module plait_sd_core #(
   parameter int unsigned PortBits = 256,
   parameter int unsigned Rows = 4,               // of an MM, and banks of A
+  parameter bit          Dsp48e2 = 1'b0,         // instantiate the primitive of UltraScale+
   parameter int unsigned ABankEntries = 1024,    // words of the port, as all of these
   parameter int unsigned BEntries = 512,
   parameter int unsigned MetaEntries = 512,
@@ -294,7 +295,8 @@ module plait_sd_core #(
   logic [PortBits-1:0] multiply_write_data;
 
   plait_sd_multiply #(
-    .Rows(Rows)
+    .Rows   (Rows),
+    .Dsp48e2(Dsp48e2)
   ) u_multiply (
     .clk_i,
     .rst_ni,

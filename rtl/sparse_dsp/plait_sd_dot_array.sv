@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// plait_sd_dot_array: 16 INT32 sums for each of Rows rows, 32 weights a cycle for all rows.
-// Latency:      operands to accumulators_o 3 cycles (plait_sd_machine_pkg::DOT_LATENCY).
+// plait_sd_dot_array: 16 INT32 sums for each of Rows rows, 32 weights a cycle for all rows, in chains
+// of 16 DSPs.
+// Latency:      operands to accumulators_o plait_sd_machine_pkg::DOT_LATENCY cycles: multiplexer 1,
+//               chain 12, halves joined 1, accumulator 1.
 // Throughput:   1 group of weights a cycle; a cycle without valid_i is a bubble.
 // Combinational paths from input to output: none.
-// The plain variant: products and sums as any synthesis maps them. A group gives 32 / n outputs the
-// sums of n products each: outputs pass * 32 / n and following.
+// Dsp48e2:      1 instantiates the primitive of Xilinx UltraScale+, 0 is for any device.
+//
+// Two rows share two chains: a DSP multiplies its weight by the activations of both. A group of 32
+// weights gives 32 / n outputs the sums of n products each: outputs pass * 32 / n and following.
+
+`include "plait_assert.svh"
 
 module plait_sd_dot_array #(
   parameter int unsigned Rows = 4,
+  parameter bit          Dsp48e2 = 1'b0,
   localparam int unsigned Group = 32,
   localparam int unsigned Block = 16,
   localparam int unsigned SumBits = 32
@@ -26,91 +33,145 @@ module plait_sd_dot_array #(
   output logic [Rows-1:0][Block-1:0][SumBits-1:0]    accumulators_o
 );
 
+  localparam int unsigned Pairs = (Rows + 1) / 2;
+  localparam int unsigned Chains = Group / Block;  // of a pair
+  localparam int unsigned Groups = Block / 2;      // of DSPs, of a chain
+  localparam int unsigned Cascade = 8;
+  localparam int unsigned LaneBits = 19;
+  localparam int unsigned Latency = 1 + (Cascade + 4) + 1 + 1;
+
   if (Rows == 0) begin : gen_check_rows
     $fatal(1, "plait_sd_dot_array: Rows must be at least 1");
   end
+  if (Latency != plait_sd_machine_pkg::DOT_LATENCY) begin : gen_check_latency
+    $fatal(1, "plait_sd_dot_array: DOT_LATENCY of plait_sd_machine_pkg is not that of the chains");
+  end
 
-  logic       valid_q, valid_q2, first_q, first_q2;
-  logic [4:0] kept_q, kept_q2;
-  logic [2:0] pass_q, pass_q2;
+  // ---- What arrives with the sums at the accumulators --------------------------------------------
+  logic [Latency-2:0] valid_q;
+  logic               first_last;
+  logic [4:0]         kept_last;
+  logic [2:0]         pass_last;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      valid_q  <= 1'b0;
-      valid_q2 <= 1'b0;
-    end else begin
-      valid_q  <= valid_i;
-      valid_q2 <= valid_q;
+    if (!rst_ni) valid_q <= '0;
+    else valid_q <= {valid_q[Latency-3:0], valid_i};
+  end
+
+  plait_delay #(
+    .Width ($bits({first_i, kept_i, pass_i})),
+    .Cycles(Latency - 1)
+  ) u_marks (
+    .clk_i,
+    .data_i({first_i, kept_i, pass_i}),
+    .data_o({first_last, kept_last, pass_last})
+  );
+
+  // ---- Which groups of DSPs begin a sum: every n-th DSP, and the second half of a chain ----------
+  logic [Groups-1:0] restarts_q;
+
+  always_ff @(posedge clk_i) begin
+    unique case (kept_i)
+      5'd2:    restarts_q <= 8'b1111_1111;
+      5'd4:    restarts_q <= 8'b0101_0101;
+      default: restarts_q <= 8'b0001_0001;
+    endcase
+  end
+
+  // ---- Chains: of two rows each; without a row for the last ones, the high lane is idle ----------
+  logic [2*Pairs-1:0][Block-1:0][7:0]                       window;
+  logic [Group-1:0][7:0]                                    weights_q;
+  logic [2*Pairs-1:0][Group-1:0][7:0]                       chosen_q;
+  logic [2*Pairs-1:0][Chains-1:0][Groups-1:0][LaneBits-1:0] sums, sums_q;
+
+  assign window = (2*Pairs*Block*8)'(window_i);
+
+  always_ff @(posedge clk_i) weights_q <= weights_i;
+
+  for (genvar p = 0; p < Pairs; p++) begin : gen_pair
+    for (genvar i = 0; i < Group; i++) begin : gen_mux
+      plait_sd_mux u_mux (
+        .clk_i,
+        .place_i(places_i[i]),
+        .high_i (window[2*p+1]),
+        .low_i  (window[2*p]),
+        .high_o (chosen_q[2*p+1][i]),
+        .low_o  (chosen_q[2*p][i])
+      );
+    end
+
+    for (genvar c = 0; c < Chains; c++) begin : gen_chain
+      plait_sd_chain #(
+        .Dsps   (Block),
+        .Cascade(Cascade),
+        .Shift  (LaneBits - 1),
+        .Dsp48e2(Dsp48e2)
+      ) u_chain (
+        .clk_i,
+        .weights_i (weights_q[c*Block +: Block]),
+        .highs_i   (chosen_q[2*p+1][c*Block +: Block]),
+        .lows_i    (chosen_q[2*p][c*Block +: Block]),
+        .restarts_i(restarts_q),
+        .highs_o   (sums[2*p+1][c]),
+        .lows_o    (sums[2*p][c])
+      );
     end
   end
 
-  always_ff @(posedge clk_i) begin
-    first_q  <= first_i;
-    first_q2 <= first_q;
-    kept_q   <= kept_i;
-    kept_q2  <= kept_q;
-    pass_q   <= pass_i;
-    pass_q2  <= pass_q;
-  end
-
-  // ---- Operands, then products ------------------------------------------------------------------
-  logic [Group-1:0][7:0]            weights_q;
-  logic [Rows-1:0][Group-1:0][7:0]  chosen_q;
-  logic [Rows-1:0][Group-1:0][15:0] products_q;
+  // ---- Both halves of a chain give the sum of 16 products ----------------------------------------
+  logic [2*Pairs-1:0][Chains-1:0][LaneBits:0] joined_q;
 
   always_ff @(posedge clk_i) begin
-    weights_q <= weights_i;
-    for (int unsigned r = 0; r < Rows; r++) begin
-      for (int unsigned i = 0; i < Group; i++) begin
-        chosen_q[r][i]   <= window_i[r][places_i[i]];
-        products_q[r][i] <= 16'(signed'(weights_q[i])) * 16'(signed'(chosen_q[r][i]));
+    sums_q <= sums;
+    for (int unsigned r = 0; r < 2 * Pairs; r++) begin
+      for (int unsigned c = 0; c < Chains; c++) begin
+        joined_q[r][c] <= (LaneBits+1)'(signed'(sums[r][c][Groups/2-1]))
+                        + (LaneBits+1)'(signed'(sums[r][c][Groups-1]));
       end
     end
   end
 
-  // ---- Sums of 2, 4, 8 and 16 neighbours, added to their outputs --------------------------------
-  logic [Rows-1:0][15:0][SumBits-1:0] twos;
-  logic [Rows-1:0][7:0][SumBits-1:0]  fours;
-  logic [Rows-1:0][3:0][SumBits-1:0]  eights;
-  logic [Rows-1:0][1:0][SumBits-1:0]  sixteens;
-  logic [Rows-1:0][Block-1:0][SumBits-1:0] added, accumulators_d, accumulators_q;
-
-  always_comb begin
-    for (int unsigned r = 0; r < Rows; r++) begin
-      for (int unsigned i = 0; i < 16; i++) begin
-        twos[r][i] = SumBits'(signed'(products_q[r][2*i])) + SumBits'(signed'(products_q[r][2*i+1]));
-      end
-      for (int unsigned i = 0; i < 8; i++) fours[r][i] = twos[r][2*i] + twos[r][2*i+1];
-      for (int unsigned i = 0; i < 4; i++) eights[r][i] = fours[r][2*i] + fours[r][2*i+1];
-      for (int unsigned i = 0; i < 2; i++) sixteens[r][i] = eights[r][2*i] + eights[r][2*i+1];
-    end
-  end
+  // ---- Sums to their outputs ---------------------------------------------------------------------
+  logic [Rows-1:0][Block-1:0][SumBits-1:0] added, accumulators_q;
 
   always_comb begin
     added = '0;
     for (int unsigned r = 0; r < Rows; r++) begin
-      unique case (kept_q2)
-        5'd2:    added[r] = twos[r];
-        5'd4:    added[r][8*pass_q2[0] +: 8] = fours[r];
-        5'd8:    added[r][4*pass_q2[1:0] +: 4] = eights[r];
-        default: added[r][2*pass_q2 +: 2] = sixteens[r];
-      endcase
+      for (int unsigned c = 0; c < Chains; c++) begin
+        unique case (kept_last)
+          5'd2: for (int unsigned g = 0; g < 8; g++) begin
+            added[r][8*c+g] = SumBits'(signed'(sums_q[r][c][g]));
+          end
+          5'd4: for (int unsigned g = 0; g < 4; g++) begin
+            added[r][{pass_last[0], 3'(4*c+g)}] = SumBits'(signed'(sums_q[r][c][2*g+1]));
+          end
+          5'd8: for (int unsigned g = 0; g < 2; g++) begin
+            added[r][{pass_last[1:0], 2'(2*c+g)}] = SumBits'(signed'(sums_q[r][c][4*g+3]));
+          end
+          default: added[r][{pass_last, 1'(c)}] = SumBits'(signed'(joined_q[r][c]));
+        endcase
+      end
     end
   end
 
-  always_comb begin
-    accumulators_d = accumulators_q;
-    for (int unsigned r = 0; r < Rows; r++) begin
-      for (int unsigned o = 0; o < Block; o++) begin
-        if (valid_q2) begin
-          accumulators_d[r][o] = (first_q2 ? '0 : accumulators_q[r][o]) + added[r][o];
+  always_ff @(posedge clk_i) begin
+    if (valid_q[Latency-2]) begin
+      for (int unsigned r = 0; r < Rows; r++) begin
+        for (int unsigned o = 0; o < Block; o++) begin
+          accumulators_q[r][o] <= (first_last ? '0 : accumulators_q[r][o]) + added[r][o];
         end
       end
     end
   end
 
-  always_ff @(posedge clk_i) accumulators_q <= accumulators_d;
-
   assign accumulators_o = accumulators_q;
+
+  if (2 * Pairs > Rows) begin : gen_odd
+    logic unused_row;
+    assign unused_row = ^{sums_q[2*Pairs-1], joined_q[2*Pairs-1]};
+  end
+
+  `PLAIT_ASSERT(a_kept_exists, valid_i |-> kept_i == 5'd2 || kept_i == 5'd4 || kept_i == 5'd8
+                                        || kept_i == 5'd16)
 
 endmodule

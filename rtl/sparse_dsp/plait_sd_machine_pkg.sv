@@ -88,7 +88,7 @@ package plait_sd_machine_pkg;
   localparam logic [2:0] LOAD_GLOBAL = 3'd5;
 
   // ---- The DSP array ----------------------------------------------------------------------------
-  localparam int unsigned DOT_LATENCY = 3;  // of plait_sd_dot_array: operands to accumulators
+  localparam int unsigned DOT_LATENCY = 15;  // of plait_sd_dot_array: operands to accumulators
 
   // ---- Special functions: field operation ------------------------------------------------------
   localparam int unsigned LANES = 16;         // elements of a block, and of a cycle

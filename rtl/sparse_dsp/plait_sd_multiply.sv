@@ -16,6 +16,7 @@
 
 module plait_sd_multiply #(
   parameter int unsigned Rows = 4,
+  parameter bit          Dsp48e2 = 1'b0,  // instantiate the primitive of UltraScale+
   localparam int unsigned WordBits = 256
 ) (
   input  logic clk_i,
@@ -237,7 +238,8 @@ module plait_sd_multiply #(
   end
 
   plait_sd_dot_array #(
-    .Rows(Rows)
+    .Rows   (Rows),
+    .Dsp48e2(Dsp48e2)
   ) u_array (
     .clk_i,
     .rst_ni,

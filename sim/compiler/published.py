@@ -57,7 +57,7 @@ _BUFFERS = SparseDspBuffers(
     a_entries=4096, b_entries=4096, global_entries=512, meta_entries=4096, fsb_entries=4096,
     bias_entries=4096,
 )  # fmt: skip
-_OURS = {"drain_cycles", "issue_cycles"}  # fields the published model does not know
+_OURS = {"drain_cycles", "issue_cycles", "dsp48e2"}  # fields the published model does not know
 
 
 def bucket(phase: str, tokens: int) -> int:

@@ -49,6 +49,11 @@ class Core(Section):
     issue_cycles: Integer = Field(
         0, ge=0, le=256, description="Of the scheduler, for every instruction of a queue, cycles"
     )
+    dsp48e2: bool = Field(
+        False,
+        strict=True,
+        description="Verilog of the slices: the primitive of UltraScale+, or plain for any device",
+    )
 
     @property
     def mm_rows(self) -> int:

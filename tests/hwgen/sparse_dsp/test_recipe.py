@@ -26,6 +26,12 @@ def test_the_folder_is_the_same_each_time_and_complete(tmp_path) -> None:
     assert manifest["formats"] == ["int8", "int4", "int3", "int2"]
 
 
+def test_the_primitive_comes_with_its_model_for_simulators() -> None:
+    plain, primitive = (design_of(SMALL.with_(**{"core.dsp48e2": on})) for on in (False, True))
+    assert (plain.parameters["Dsp48e2"], primitive.parameters["Dsp48e2"]) == (0, 1)
+    assert set(primitive.sources) - set(plain.sources) == {"rtl/models/DSP48E2.sv"}
+
+
 def test_expected_memory_differs_from_the_first_only_in_results(tmp_path) -> None:
     generate(SMALL, tmp_path / "out")
     before = read_mem(tmp_path / "out" / "program.mem", 32)

@@ -33,6 +33,16 @@ def test_memory_and_cycles(stall):
         assert run.counters["fetch"] == expected.fetch_cycles
 
 
+@pytest.mark.long
+def test_memory_and_cycles_with_the_primitive():
+    design = design_of(load_accelerator("flightllm-small").with_(**{"core.dsp48e2": True}))
+    program = example(design)
+    expected = predicted(design, program.image)
+    run = run_checked(design, program.image, 4 * expected.cycles)
+    assert (run.results == expected_memory(program.checked, program.image)).all()
+    assert run.cycles == expected.cycles
+
+
 def test_programs_longer_than_the_instruction_buffer():
     program = CheckedProgram({**DESIGN.parameters, "SegmentEntries": 8})
     rng = np.random.default_rng(4)
