@@ -41,7 +41,7 @@ class _QuantizedMatrix(nn.Module):
         parts = stored_parts(tensor)
         self._names = list(parts)
         for name, array in parts.items():
-            writable = np.require(array, requirements="CW")
+            writable = np.require(array, requirements=["C", "W"])
             self.register_buffer(_buffer(name), torch.from_numpy(writable))
 
     @property
