@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Breakdown", "weight_and_kv_bytes"]
 
 _LARGEST_EXACT = 2.0**62
-_LARGEST_COUNTS = ("memory_bytes",)  # of totals that do not add up over steps
+_LARGEST_COUNTS = ("memory_bytes", "decode.area_mm2")  # of totals that do not add up over steps
 
 
 @dataclass(frozen=True, slots=True)
