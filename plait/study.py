@@ -1,16 +1,18 @@
-"""The accuracy study: every method of quantising on one LLM, by four measures and two machines.
+"""The accuracy study: every method of quantising on one LLM, on two texts and three machines.
 
 Takes a model with weights, gives a row a method: true bits a weight; perplexity, KL and top-1
-agreement with the dense model on two texts; agreement of greedy continuations; time and energy of a
-decoded token. Rows are kept in a file as they are finished, so that a study goes on where it was
-stopped. Calibration reads other passages than the tests do.
+agreement with the dense model on two texts; time and energy of a decoded token. Rows are kept in a
+file as they are finished, so that a study goes on where it was stopped. Methods are calibrated with
+a third text. Next: plait.study_page.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,23 +20,34 @@ from typing import TYPE_CHECKING, Any
 from plait import api
 from plait.errors import SpecError, unknown_name
 from plait.files import write_atomically
-from plait.modules import bits_per_weight
+from plait.modules import bits_per_weight, quantised_layers
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from plait.models.quantize.metrics import Comparison, Yardstick
+
 __all__ = ["METHODS", "Effort", "Method", "front", "run"]
 
-GROUP = 64  # divides the 576 and 1536 inputs of SmolLM2's linears
+GROUP = 64  # published groups of 128 do not divide the 576 inputs of SmolLM2's linears
+CALIBRATION_WINDOW = 256  # tokens
 CONTEXT = 256  # tokens that the simulated token attends to
-MACHINES = ("bitmod-lossy", "a6000", "a100-80g")
+MACHINES = ("bitmod-lossy", "flightllm-u280", "a6000")
+TEXTS = ("novel", "regulations")
 FILE = "study.jsonl"
+_GROUPED = f"published groups of 128 do not divide its inputs: {GROUP}"
+_SMALL_BOOK = "smaller than published, to fit small matrices"
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One row: a name, and what `plait.quantize` is asked for."""
+    """One row: a name, and what `plait.quantize` is asked for.
+
+    Attributes:
+        activations: how the linears see their inputs: ``""`` as they are, ``int8`` or
+            ``llm-int8``.
+    """
 
     name: str
     format: str
@@ -43,48 +56,82 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     is_calibrated: bool = False
     in_quick: bool = False
+    activations: str = ""
     remark: str = ""
 
 
 METHODS = (
     Method("rtn int4", "int4", "rtn", GROUP, in_quick=True),
     Method("rtn int4-asym", "int4-asym", "rtn", GROUP),
-    Method("gptq int4", "int4-asym", "gptq", GROUP, is_calibrated=True, in_quick=True),
-    Method("gptq int3", "int3-asym", "gptq", GROUP, is_calibrated=True),
-    Method("awq int4", "int4-asym", "awq", GROUP, is_calibrated=True),
-    Method("llm.int8", "int8", "llm-int8", "channel", remark="weights only; activations stay FP32"),
-    Method("dgq", "int4-dual", "dgq", GROUP, is_calibrated=True),
+    Method("gptq int4", "int4-asym", "gptq", GROUP, {}, True, True, remark=_GROUPED),
+    Method("gptq int3", "int3-asym", "gptq", GROUP, {}, True, remark=_GROUPED),
+    Method("awq int4", "int4-asym", "awq", GROUP, {}, True, remark=_GROUPED),
+    Method(
+        "llm.int8",
+        "int8",
+        "llm-int8",
+        "channel",
+        activations="llm-int8",
+        remark="INT8 activations, outlier columns from 6.0 in FP16",
+    ),
+    Method("dgq int4", "int4-dual", "dgq", GROUP, {}, True, remark=_GROUPED),
+    Method(
+        "dgq int4, int8 activations",
+        "int4-dual",
+        "dgq",
+        GROUP,
+        {},
+        True,
+        activations="int8",
+        remark="one scale a token; without the paper's smoothing",
+    ),
     Method(
         "finequant int4",
         "int4",
         "finequant",
         remark="stand-in: the paper's rule for groups is not published",
     ),
-    Method("palette 4 bit (edkm)", "palette4", "edkm", remark="no fine-tuning", in_quick=True),
-    Method("palette 3 bit (edkm)", "palette3", "edkm", remark="no fine-tuning"),
-    Method("2/4/16-bit mix", "int2-int4", "two-bit-mix", is_calibrated=True),
-    Method("vptq v4 k256", "vptq-v4-k256", "vptq", None, {"rounds": 10}, is_calibrated=True),
-    Method("aqlm 2x8 g8", "aqlm-2x8-g8", "aqlm", None, {"sweeps": 1}, is_calibrated=True),
+    Method("edkm palette 4 bit", "palette4", "edkm", remark="no fine-tuning", in_quick=True),
+    Method("edkm palette 3 bit", "palette3", "edkm", remark="no fine-tuning"),
+    Method(
+        "2/4/16-bit mix",
+        "int2-int4",
+        "two-bit-mix",
+        is_calibrated=True,
+        remark="the paper's rule for outliers is not published",
+    ),
+    Method(
+        "vptq v6 k4096",
+        "vptq-v6-k4096",
+        "vptq",
+        None,
+        {"rounds": 10},
+        True,
+        remark="as published: the codebook is as large as the codes",
+    ),
+    Method("vptq v4 k256", "vptq-v4-k256", "vptq", None, {"rounds": 10}, True, remark=_SMALL_BOOK),
+    Method("aqlm 2x8 g8", "aqlm-2x8-g8", "aqlm", None, {"sweeps": 1}, True, remark="one sweep"),
     Method(
         "pv-tuning 2x8 g8",
         "aqlm-2x8-g8",
         "pv-tuning",
         None,
         {"sweeps": 1},
-        is_calibrated=True,
+        True,
         remark="layer loss; the paper tunes the whole model",
     ),
-    Method("ternary", "ternary", "ternary", GROUP, remark="made for training, not for rounding"),
+    Method("ternary", "ternary", "ternary", "tensor", remark="made for training, not for rounding"),
     Method("mxfp4", "mxfp4", "mx"),
     Method("nvfp4", "nvfp4", "nvfp4", in_quick=True),
-    Method("bitmod4", "bitmod4", "rtn", GROUP),
+    Method("bitmod4", "bitmod4", "rtn", GROUP, {"scale_bits": 8}, remark=_GROUPED),
+    Method("bitmod3", "bitmod3", "rtn", GROUP, {"scale_bits": 8}, remark=_GROUPED),
     Method(
         "sparse 8:16 int8",
         "int8",
         "sparse",
         GROUP,
         {"kept": 8, "importance": "wanda"},
-        is_calibrated=True,
+        True,
         remark="Wanda; perplexity flatters pruning: read agreement and KL",
     ),
     Method(
@@ -92,7 +139,8 @@ METHODS = (
         "int2/3/4/8",
         "mixed",
         GROUP,
-        is_calibrated=True,
+        {},
+        True,
         remark="widths by output error",
     ),
 )
@@ -103,14 +151,13 @@ class Effort:
     """How much is measured: windows of each text, their tokens, windows of calibration."""
 
     windows: int = 8
-    window: int = 512
-    calibration_windows: int = 8
-    prompts: int = 8
+    window: int = 256
+    calibration_windows: int = 16
 
     @classmethod
     def quick(cls) -> Effort:
         """Enough to see an order of the methods, not their distances."""
-        return cls(windows=2, window=256, calibration_windows=2, prompts=2)
+        return cls(windows=2, calibration_windows=2)
 
 
 Announce = Callable[[str], None]
@@ -132,6 +179,8 @@ def run(
         only: names of ``METHODS``; empty = all (in a quick effort the quick ones).
         announce: called with a few words before each piece of work.
     """
+    from plait.models.quantize.metrics import Yardstick
+
     effort = effort or Effort()
     chosen = _chosen(only, effort)
     path = Path(folder) / FILE
@@ -143,11 +192,17 @@ def run(
         return
     announce(f"loading {model}")
     module = api.load_module(model)
-    texts, calibration = _texts(module, effort)
-    statistics = _statistics(module, calibration, missing, announce)
-    for method in missing:
-        announce(f"{method.name}: quantising")
-        row = _row(module, method, texts, statistics, effort, announce)
+    statistics = _statistics(module, effort, missing, announce)
+    announce("the dense model")
+    yardsticks = {
+        name: Yardstick(module, text, effort.window, effort.windows)
+        for name, text in _texts().items()
+    }
+    for place, method in enumerate(chosen, 1):
+        if method.name in done:
+            continue
+        told = f"{place}/{len(chosen)} {method.name}"
+        row = _row(module, method, yardsticks, statistics, lambda what: announce(f"{told}: {what}"))
         done[method.name] = row
         _write(path, head, done)
         yield row
@@ -158,8 +213,8 @@ def front(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame(rows).sort_values("bits_per_weight", kind="stable")
-    divergence = table.filter(like="kl_").mean(axis=1)
-    table["on_front"] = divergence <= divergence.cummin()
+    table["kl_nats"] = table[[f"kl_nats_{text}" for text in TEXTS]].mean(axis=1)
+    table["on_front"] = table["kl_nats"] <= table["kl_nats"].cummin()
     return table.reset_index(drop=True)
 
 
@@ -173,77 +228,90 @@ def _chosen(only: tuple[str, ...], effort: Effort) -> list[Method]:
     return [method for method in METHODS if method.in_quick or effort != Effort.quick()]
 
 
-def _texts(module: torch.nn.Module, effort: Effort) -> tuple[dict[str, str], torch.Tensor]:
-    """Two test texts, and calibration tokens from other passages.
+def _texts() -> Mapping[str, str]:
+    from plait.models.llm.texts import botchan, drill_regulations
 
-    A novel, and the reference of Python that every Python installation carries (its wording changes
-    with the version): topics in alphabetical order, calibration from the front, tests from behind.
-    """
-    import pydoc_data.topics
-
-    import torch
-
-    from plait.models.llm.texts import botchan
-
-    topics = pydoc_data.topics.topics
-    reference = "\n".join(topics[name] for name in sorted(topics))
-    half = len(reference) // 2
-    tokenizer: Any = module.tokenizer
-    tokens = tokenizer.encode(reference[:half], add_special_tokens=False)
-    count = effort.calibration_windows * CONTEXT
-    ids = torch.tensor(getattr(tokens, "ids", tokens)[:count])
-    texts = {"novel": botchan(), "python_reference": reference[half:]}
-    return texts, ids.view(effort.calibration_windows, CONTEXT)
+    return dict(zip(TEXTS, (botchan(), drill_regulations()), strict=True))
 
 
 def _statistics(
-    module: torch.nn.Module, tokens: torch.Tensor, methods: list[Method], announce: Announce
+    module: torch.nn.Module, effort: Effort, methods: list[Method], announce: Announce
 ) -> Mapping[str, Any]:
-    from plait.models.quantize import collect
+    """Of the inputs of each linear, on a text that nothing is measured on."""
+    from plait.models.llm.texts import log_school_house
+    from plait.models.quantize.calibrate import collect
+    from plait.models.quantize.metrics import text_windows
     from plait.models.quantize.swap import quantizable
 
     if not any(method.is_calibrated for method in methods):
         return {}
     announce("calibrating")
+    count = effort.calibration_windows
+    tokens = text_windows(module, log_school_house(), CALIBRATION_WINDOW, count)
     return collect(module, tokens, dict(quantizable(module)))
 
 
 def _row(
     module: torch.nn.Module,
     method: Method,
-    texts: Mapping[str, str],
+    yardsticks: Mapping[str, Yardstick],
     statistics: Mapping[str, Any],
-    effort: Effort,
     announce: Announce,
 ) -> dict[str, Any]:
-    from plait.models.quantize import compare, greedy_agreement, quantize_mixed
-
+    announce("quantising")
     start = time.process_time()
-    options = dict(method.options)
-    if method.is_calibrated:
-        options["inputs"] = statistics
-    if method.method == "mixed":
-        small = quantize_mixed(module, 3.5, group_size=GROUP, **options)
-    else:
-        small = api.quantize(module, method.format, method.group_size, method.method, **options)
+    small = _quantised(module, method, statistics)
     row: dict[str, Any] = {
         "name": method.name,
         "format": method.format,
         "bits_per_weight": bits_per_weight(small),
         "quantising_cpu_s": round(time.process_time() - start, 1),
     }
-    for name, text in texts.items():
-        announce(f"{method.name}: {name}")
-        found = compare(module, small, text, effort.window, effort.windows)
-        row |= {
-            f"perplexity_{name}": found.perplexity,
-            f"perplexity_dense_{name}": found.perplexity_of_original,
-            f"kl_nats_{name}": found.kl_divergence,
-            f"top1_agreement_{name}": found.top1_agreement,
-        }
-    row["greedy_agreement"] = greedy_agreement(module, small, texts["novel"], effort.prompts)
-    announce(f"{method.name}: a token on {len(MACHINES)} machines")
-    return row | _token(small) | {"remark": method.remark}
+    for name, yardstick in yardsticks.items():
+        announce(name)
+        with _activations(small, method.activations):
+            row |= _measures(name, yardstick.compare(small))
+    announce(f"a token on {len(MACHINES)} machines")
+    return row | _token(small) | {"remark": method.remark, "notes": _notes(small)}
+
+
+def _quantised(
+    module: torch.nn.Module, method: Method, statistics: Mapping[str, Any]
+) -> torch.nn.Module:
+    options = dict(method.options)
+    if method.is_calibrated:
+        options["inputs"] = statistics
+    if method.method == "mixed":
+        from plait.models.quantize.mixed_precision import quantize_mixed
+
+        small: torch.nn.Module = quantize_mixed(module, 3.5, group_size=GROUP, **options)
+        return small
+    return api.quantize(module, method.format, method.group_size, method.method, **options)
+
+
+def _activations(small: torch.nn.Module, kind: str) -> AbstractContextManager[None]:
+    from plait.models.quantize.activations import int8_activations, llm_int8_activations
+
+    kinds = {"int8": int8_activations, "llm-int8": llm_int8_activations}
+    return kinds[kind](small) if kind else nullcontext()
+
+
+def _measures(text: str, found: Comparison) -> dict[str, float | None]:
+    return {
+        f"perplexity_{text}": found.perplexity,
+        f"perplexity_dense_{text}": found.perplexity_of_original,
+        f"perplexity_log_error_{text}": found.perplexity_error,
+        f"kl_nats_{text}": found.kl_divergence,
+        f"kl_nats_error_{text}": found.kl_error,
+        f"top1_agreement_{text}": found.top1_agreement,
+        f"top1_agreement_error_{text}": found.top1_error,
+    }
+
+
+def _notes(small: torch.nn.Module) -> list[str]:
+    """What methods did otherwise than asked, and in how many matrices."""
+    counts = Counter(note for layer in quantised_layers(small).values() for note in layer.notes)
+    return [f"{note} ({count} matrices)" for note, count in sorted(counts.items())]
 
 
 def _token(small: torch.nn.Module) -> dict[str, Any]:

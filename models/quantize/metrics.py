@@ -18,6 +18,7 @@ from plait.errors import FormatError, SpecError
 
 __all__ = [
     "Comparison",
+    "Yardstick",
     "compare",
     "greedy_agreement",
     "kl_divergence",
@@ -131,12 +132,21 @@ def top1_agreement(original: Tensor, changed: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two modules on one text: perplexities, KL in nats a token, share of equal top-1 tokens."""
+    """Two modules on one text: perplexities, KL in nats a token, share of equal top-1 tokens.
+
+    Attributes:
+        perplexity_error: standard error of ln(perplexity / perplexity of the original).
+        kl_error, top1_error: standard errors of the two means. All are taken from the windows'
+            own means; None of a single window.
+    """
 
     perplexity: float
     perplexity_of_original: float
     kl_divergence: float
     top1_agreement: float
+    perplexity_error: float | None = None
+    kl_error: float | None = None
+    top1_error: float | None = None
 
 
 def compare(
@@ -154,24 +164,72 @@ def compare(
     look at every prediction. Windows are those of `perplexity`, every position counts.
     """
     tokens = text_windows(original, text, window, windows, tokenizer)
-    losses, divergence, agreement = [0.0, 0.0], 0.0, 0.0
+    found = []
     for done, batch in _batches(tokens):
         pair = [logits_of(module, batch) for module in (original, changed)]
-        for one, other, following in zip(*pair, batch, strict=True):
-            losses[0] += _negative_log_likelihood(one[:-1], following[1:])
-            losses[1] += _negative_log_likelihood(other[:-1], following[1:])
-            divergence += kl_divergence(one, other)
-            agreement += top1_agreement(one, other)
+        found += [_of_window(*three) for three in zip(*pair, batch, strict=True)]
         if progress:
             progress(done, windows)
-    first, second = (total / (windows * (window - 1)) for total in losses)
-    if math.isnan(first + second):
+    return _compared(found, changed)
+
+
+class Yardstick:
+    """What `compare` needs of the original, kept: many modules are compared with one.
+
+    The logits stay in memory, 4 bytes times windows, tokens and vocabulary.
+    """
+
+    def __init__(
+        self,
+        original: nn.Module,
+        text: str,
+        window: int = 512,
+        windows: int = 8,
+        tokenizer: Any = None,
+    ) -> None:
+        self._windows = windows
+        tokens = text_windows(original, text, window, windows, tokenizer)
+        self._kept = [(done, batch, logits_of(original, batch)) for done, batch in _batches(tokens)]
+
+    def compare(
+        self, changed: nn.Module, progress: Callable[[int, int], None] | None = None
+    ) -> Comparison:
+        """The original and another module, as `compare`."""
+        found = []
+        for done, batch, logits in self._kept:
+            three = zip(logits, logits_of(changed, batch), batch, strict=True)
+            found += [_of_window(*one) for one in three]
+            if progress:
+                progress(done, self._windows)
+        return _compared(found, changed)
+
+
+def _of_window(one: Tensor, other: Tensor, tokens: Tensor) -> tuple[float, float, float, float]:
+    """Mean losses of both, KL and agreement in one window."""
+    count = len(tokens) - 1
+    return (
+        _negative_log_likelihood(one[:-1], tokens[1:]) / count,
+        _negative_log_likelihood(other[:-1], tokens[1:]) / count,
+        kl_divergence(one, other),
+        top1_agreement(one, other),
+    )
+
+
+def _compared(windows: list[tuple[float, float, float, float]], changed: nn.Module) -> Comparison:
+    table = torch.tensor(windows, dtype=torch.float64)
+    original, mean, divergence, agreement = table.mean(dim=0).tolist()
+    if math.isnan(original + mean):
         raise FormatError("the model's logits are not numbers", where=type(changed).__name__)
+    errors: list[float | None] = [None] * 3
+    if len(windows) > 1:
+        each = torch.stack([table[:, 1] - table[:, 0], table[:, 2], table[:, 3]])
+        errors = (each.std(dim=1) / math.sqrt(len(windows))).tolist()
     return Comparison(
-        perplexity=math.exp(min(second, _LARGEST_EXPONENT)),
-        perplexity_of_original=math.exp(min(first, _LARGEST_EXPONENT)),
-        kl_divergence=divergence / windows,
-        top1_agreement=agreement / windows,
+        math.exp(min(mean, _LARGEST_EXPONENT)),
+        math.exp(min(original, _LARGEST_EXPONENT)),
+        divergence,
+        agreement,
+        *errors,
     )
 
 

@@ -11,8 +11,8 @@ from plait import api, study
 from plait.errors import SpecError
 from plait.models.llm import Decoder, LLMShape
 
-EFFORT = study.Effort(windows=1, window=32, calibration_windows=1, prompts=1)
-ONLY = ("rtn int4", "palette 4 bit (edkm)", "gptq int4")
+EFFORT = study.Effort(windows=2, window=32, calibration_windows=1)
+ONLY = ("rtn int4", "edkm palette 4 bit", "gptq int4")
 
 
 class Letters:
