@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,8 +202,8 @@ def run(
     for place, method in enumerate(chosen, 1):
         if method.name in done:
             continue
-        told = f"{place}/{len(chosen)} {method.name}"
-        row = _row(module, method, yardsticks, statistics, lambda what: announce(f"{told}: {what}"))
+        say = partial(_announce, announce, f"{place}/{len(chosen)} {method.name}")
+        row = _row(module, method, yardsticks, statistics, say)
         done[method.name] = row
         _write(path, head, done)
         yield row
@@ -216,6 +217,10 @@ def front(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table["kl_nats"] = table[[f"kl_nats_{text}" for text in TEXTS]].mean(axis=1)
     table["on_front"] = table["kl_nats"] <= table["kl_nats"].cummin()
     return table.reset_index(drop=True)
+
+
+def _announce(announce: Announce, method: str, what: str) -> None:
+    announce(f"{method}: {what}")
 
 
 def _chosen(only: tuple[str, ...], effort: Effort) -> list[Method]:
@@ -264,6 +269,7 @@ def _row(
     row: dict[str, Any] = {
         "name": method.name,
         "format": method.format,
+        "activations": method.activations or "fp32",
         "bits_per_weight": bits_per_weight(small),
         "quantising_cpu_s": round(time.process_time() - start, 1),
     }
@@ -272,7 +278,8 @@ def _row(
         with _activations(small, method.activations):
             row |= _measures(name, yardstick.compare(small))
     announce(f"a token on {len(MACHINES)} machines")
-    return row | _token(small) | {"remark": method.remark, "notes": _notes(small)}
+    told = {"remark": method.remark, "notes": _notes(small), "weights_note": module.weights_note}
+    return row | _token(small) | told
 
 
 def _quantised(
