@@ -213,10 +213,12 @@ def front(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The rows as a table, sorted by bits; ``on_front`` where no other has less of bits and KL."""
     import pandas as pd
 
-    table = pd.DataFrame(rows).sort_values("bits_per_weight", kind="stable")
+    table = pd.DataFrame(rows)
     table["kl_nats"] = table[[f"kl_nats_{text}" for text in TEXTS]].mean(axis=1)
-    table["on_front"] = table["kl_nats"] <= table["kl_nats"].cummin()
-    return table.reset_index(drop=True)
+    table = table.sort_values(["bits_per_weight", "kl_nats"], kind="stable", ignore_index=True)
+    least = table["kl_nats"].cummin().shift(fill_value=float("inf"))
+    table["on_front"] = table["kl_nats"] < least
+    return table
 
 
 def _announce(announce: Announce, method: str, what: str) -> None:

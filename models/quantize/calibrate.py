@@ -93,8 +93,18 @@ def as_statistics(inputs: Any, width: int, method: str) -> Statistics:
             raise FormatError(
                 "of another width", where=where, got=inputs.inputs, expected=str(width)
             )
+        _check_sums(inputs.gram, where)
         return inputs
-    return _summed(_checked(inputs, width, where))
+    statistics = _summed(_checked(inputs, width, where))
+    _check_sums(statistics.gram, where)
+    return statistics
+
+
+def _check_sums(gram: Float64, where: str) -> None:
+    if not np.isfinite(gram).all():
+        raise FormatError("their squares overflow", where=where, expected="activations below 1e150")
+    if not gram.any():
+        raise FormatError("all zero", where=where, expected="activations of real text")
 
 
 def _checked(inputs: ArrayLike, width: int, where: str) -> Float64:
@@ -122,15 +132,15 @@ def _checked(inputs: ArrayLike, width: int, where: str) -> Float64:
             got=float(matrix[row, column]),
             expected="finite activations",
         )
-    if not matrix.any():
-        raise FormatError("all zero", where=where, expected="activations of real text")
     return matrix
 
 
 def _summed(matrix: Float64) -> Statistics:
     magnitude = np.abs(matrix)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by name
+        gram = matrix.T @ matrix / matrix.shape[0]
     return Statistics(
-        gram=matrix.T @ matrix / matrix.shape[0],
+        gram=gram,
         mean_abs=magnitude.mean(axis=0),
         max_abs=magnitude.max(axis=0),
         sample=matrix,
@@ -193,6 +203,8 @@ class _Sums:
     def statistics(self, name: str) -> Statistics:
         if not np.isfinite(self.gram).all():
             raise FormatError("activations that are not finite", where=name)
+        if not self.gram.any():
+            raise FormatError("all zero", where=name, expected="activations of real text")
         gram, mean = self.gram / self.tokens, self.total / self.tokens
         return Statistics(gram, mean, self.largest, self.sample, self.tokens)
 

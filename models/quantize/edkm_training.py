@@ -7,6 +7,8 @@ weight, instead of a row a weight; the gradient is exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from torch import Tensor, nn
 from plait.models.quantize.edkm import TEMPERATURE
 from plait.models.quantize.kmeans import best_palette
 
-__all__ = ["PaletteLinear", "attend", "soft_weights"]
+__all__ = ["Memory", "PaletteLinear", "Training", "attend", "memory", "soft_weights", "train"]
+
+_COOLED = 1e-2  # of the temperature at the start, at the end of training
 
 
 def attend(points: Tensor, centroids: Tensor, temperature: float) -> Tensor:
@@ -94,3 +98,98 @@ class PaletteLinear(nn.Module):
         """
         nearest = (self.weight[..., None] - self.centroids).abs().argmin(dim=-1)
         return self.centroids[nearest]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """A trained layer and its mean squared output errors, all with stored (hard) weights.
+
+    Attributes:
+        before: the k-means palette, untrained.
+        after: the palette and the weights of the end.
+    """
+
+    layer: PaletteLinear
+    before: float
+    after: float
+
+
+def train(
+    linear: nn.Linear,
+    inputs: Tensor,
+    bits: int,
+    steps: int = 100,
+    rate: float = 1e-4,
+    batch: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> Training:
+    """Train one linear towards a palette, on its output error; the temperature falls meanwhile.
+
+    Args:
+        linear: left as it is.
+        inputs: (tokens, inputs) that the layer sees; the errors are of all of them.
+        bits: of an index.
+        steps, rate: of Adam.
+        batch: tokens a step, taken in their order, again and again.
+        progress: called with the steps done and the steps in all.
+    """
+    layer = PaletteLinear(linear, bits)
+    wanted = linear(inputs).detach()
+    before = _hard_error(layer, inputs, wanted)
+    warm = layer.temperature
+    optimiser = torch.optim.Adam(layer.parameters(), lr=rate)
+    for step in range(steps):
+        layer.temperature = warm * _COOLED ** (step / steps)
+        chosen = torch.arange(step * batch, (step + 1) * batch) % len(inputs)
+        loss = F.mse_loss(layer(inputs[chosen]), wanted[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if progress:
+            progress(step + 1, steps)
+    return Training(layer, before, _hard_error(layer, inputs, wanted))
+
+
+def _hard_error(layer: PaletteLinear, inputs: Tensor, wanted: Tensor) -> float:
+    with torch.no_grad():
+        return F.mse_loss(F.linear(inputs, layer.hard_weights(), layer.bias), wanted).item()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of one forward and backward pass: kept for the backward pass, and the peak of all.
+
+    The peak counts what is allocated meanwhile, not the weights and centroids themselves.
+    """
+
+    saved_bytes: int
+    peak_bytes: int
+
+
+def memory(weights: Tensor, centroids: Tensor, temperature: float, is_table: bool = True) -> Memory:
+    """Measure the attention of weights to centroids, as a table or (``is_table`` False) in full."""
+    weights, centroids = (part.detach().clone().requires_grad_() for part in (weights, centroids))
+    saved: dict[int, int] = {}  # storages, since a view keeps no bytes of its own
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with (
+        torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        ) as profile,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        if is_table:
+            soft = soft_weights(weights, centroids, temperature)
+        else:
+            rounded = weights.to(torch.bfloat16).to(centroids.dtype).reshape(-1)
+            soft = (attend(rounded, centroids, temperature) @ centroids).view_as(weights)
+        soft.sum().backward()
+    changes = [
+        event.nbytes()
+        for event in profile.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    ]
+    return Memory(sum(saved.values()), int(np.cumsum(changes).max()))

@@ -106,15 +106,16 @@ def quantize_mixed(
         progress: called with the weights measured and the weights in all.
         options: further ones of `quantize`, as ``method="sparse", density=0.5``.
     """
-    from plait.models.quantize.calibrate import collect
-    from plait.models.quantize.swap import quantizable, replace_linears
+    from plait.models.quantize.swap import measured_inputs, quantizable, replace_linears
 
     layers = dict(quantizable(module, include_head))
-    measured = inputs if isinstance(inputs, Mapping) else {}
-    if inputs is not None and not isinstance(inputs, Mapping):
-        measured = collect(module, inputs, layers)
+    measured = measured_inputs(module, inputs, layers)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
     errors, done = {}, 0
+    if options.get("importance") == "wanda" and not measured:
+        raise FormatError(
+            "needs calibration data", where="quantize_mixed: inputs", expected="tokens"
+        )
     for name, layer in layers.items():
         weight = layer.weight.detach().float().numpy().reshape(-1, layer.weight.shape[-1])
         extra = {"inputs": measured[name]} if options.get("importance") == "wanda" else {}

@@ -131,12 +131,20 @@ def sparse(
         raise FormatError(
             "a format whose codes cannot be left out", where=fmt.name, expected="int4"
         )
+    if inputs is not None and importance == "magnitude":
+        raise FormatError(
+            "not read by magnitude", where="method sparse: inputs", expected='importance="wanda"'
+        )
+    notes: tuple[str, ...] = ()
+    if importance == "wanda":
+        inputs = as_statistics(inputs, matrix.shape[1], "sparse")
+        notes = inputs.notes
     important = _importance(matrix, importance, inputs)
     counts = (8 if kept is None else kept) if density is None else choose_counts(important, density)
     mask = kept_weights(important, counts)
     dense = quantize_array(np.where(mask, matrix, 0), fmt, granularity, scale_bits)
     codes = np.where(mask, dense.codes, 0).astype(dense.codes.dtype)
-    return replace(dense, codes=codes, kept=mask, kept_layout=layout)
+    return replace(dense, codes=codes, kept=mask, kept_layout=layout, notes=notes)
 
 
 _importance = importance  # the option of `sparse` has its name

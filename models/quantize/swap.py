@@ -23,7 +23,7 @@ from plait.models.quantize.calibrate import collect
 from plait.models.quantize.methods import quantize
 from plait.models.quantize.qlinear import QuantizedGroupedLinear, QuantizedLinear
 
-__all__ = ["quantizable", "quantize_module", "replace_linears"]
+__all__ = ["measured_inputs", "quantizable", "quantize_module", "replace_linears"]
 
 _HEADS = ("lm_head", "embed_out", "output")
 _ROUTER = "gate"
@@ -64,7 +64,7 @@ def quantize_module(
     if not chosen:
         raise FormatError("no linear layers to quantise", where=type(module).__name__, got=only)
     calibration = configuration.pop("inputs", None)
-    measured = _measured(module, calibration, dict(chosen))
+    measured = measured_inputs(module, calibration, dict(chosen))
     total, done = sum(linear.weight.numel() for _, linear in chosen), 0
     replaced: dict[int, Any] = {}
     for name, linear in chosen:
@@ -82,8 +82,10 @@ def quantize_module(
     return _copied(module, replaced)
 
 
-def _measured(module: nn.Module, calibration: Any, layers: dict[str, Any]) -> Mapping[str, Any]:
-    """Statistics of each layer; none without calibration data."""
+def measured_inputs(
+    module: nn.Module, calibration: Any, layers: dict[str, Any]
+) -> Mapping[str, Any]:
+    """Statistics of each layer from tokens, or those given; none without calibration data."""
     if calibration is None:
         return {}
     if not isinstance(calibration, Mapping):

@@ -156,7 +156,7 @@ def two_bit_mix(
         if not 0 <= value < 1:
             raise FormatError("not a fraction", where=name, got=value, expected="0 to below 1")
     matrix = check_weight(weight)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ("no calibration data: ranges alone chose the 4-bit groups",)
     sensitivity = None
     if inputs is not None:
         statistics = as_statistics(inputs, matrix.shape[1], "two-bit-mix")

@@ -9,13 +9,13 @@ import typer
 
 from plait.cli.app import app
 from plait.cli.options import Json, Weights
-from plait.cli.output import line, show_json, table
+from plait.cli.output import paragraph, show_json, table
 from plait.cli.progress import progress
 
 
 @app.command(
     rich_help_panel="Values",
-    epilog="Example: plait study smollm2-135m --quick -o study",
+    epilog="Example: plait study smollm2-135m --quick -o study --html study.html",
 )
 def study(
     model: Weights = "smollm2-135m",
@@ -23,10 +23,22 @@ def study(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Rows are kept there.")
     ] = Path("study"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="Five methods, two windows of each text.")
+        bool, typer.Option("--quick", help="Four methods, two windows of each text.")
     ] = False,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="One method; repeatable.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Every measure, a row a method.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="One page, the front drawn.")
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="FILE", help="Markdown whose table is replaced, with its drawing."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -35,18 +47,24 @@ def study(
     A study that was stopped goes on where it was. The full one takes tens of minutes.
     """
     from plait import study as part
+    from plait import study_page as page
+    from plait.files import write_atomically
 
     effort = part.Effort.quick() if quick else part.Effort()
     with progress("study") as work:
         rows = list(part.run(output, model, effort, tuple(only or ()), work.say))
     found = part.front(rows)
-    found.to_csv(output / "study.csv", index=False)
+    if csv:
+        with write_atomically(csv) as temporary:
+            found.to_csv(temporary, index=False)
+    if html:
+        page.write_html(html, rows, effort)
+    if write:
+        page.document(write, rows, effort)
     if json:
-        show_json({"model": model, "rows": found.to_dict("records")})
+        show_json({"model": model, "effort": page.caption(rows, effort), "rows": rows})
         return
-    columns = ["bits_per_weight", "perplexity_novel", "kl_nats_novel", "top1_agreement_novel"]
-    columns += ["perplexity_python_reference", "greedy_agreement"]
-    names = ["method", "bits", "ppl novel", "KL", "top-1", "ppl Python", "greedy"]
-    shown = [[row["name"], *(f"{row[c]:.4g}" for c in columns)] for _, row in found.iterrows()]
-    table(names, shown)
-    line(f"{output / 'study.csv'}: every measure, and a token on each machine")
+    table(*page.cells(rows))
+    paragraph(page.caption(rows, effort))
+    for reason, mark in page.refusals(rows).items():
+        paragraph(f"({mark}) {reason}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from plait import api, study
+from plait import api, study, study_page
+from plait.cli import main
 from plait.errors import SpecError
 from plait.models.llm import Decoder, LLMShape
+from plait.models.quantize import method_names
 
+KL = tuple(f"kl_nats_{text}" for text in study.TEXTS)
 EFFORT = study.Effort(windows=2, window=32, calibration_windows=1)
 ONLY = ("rtn int4", "edkm palette 4 bit", "gptq int4")
 
@@ -26,6 +30,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sizes = {"layers": 1, "hidden": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 128}
     module = Decoder(LLMShape(name="tiny", **sizes, vocab=64, max_positions=512)).eval()
     module.requires_grad_(False).tokenizer = Letters()
+    module.weights_note = "Weights came as letters."
     loaded: list[str] = []
     monkeypatch.setattr(api, "load_module", lambda name: loaded.append(name) or module)
     return loaded
@@ -42,6 +47,8 @@ def test_rows_and_going_on(loads: list[str], tmp_path: Path) -> None:
     for row in rows:
         assert 4 <= row["bits_per_weight"] < 5
         assert row["kl_nats_novel"] > 0
+        assert row["kl_nats_error_novel"] > 0
+        assert row["perplexity_regulations"] > 1
         assert row["token_us_a6000"] > 0
     assert "lookup table" in rows[1]["refused_bitmod-lossy"]
     assert rows[0]["token_us_bitmod-lossy"] > 0
@@ -63,3 +70,57 @@ def test_another_study_is_not_continued(loads: list[str], tmp_path: Path) -> Non
 def test_an_unknown_method_lists_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="gptq int4"):
         list(study.run(tmp_path, "tiny", EFFORT, ("gptq int5",)))
+
+
+def test_the_page_the_file_and_the_drawing(
+    loads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """One run of the command; then everything again from the rows kept, byte for byte."""
+    monkeypatch.setattr(study, "Effort", lambda: EFFORT)
+    page, html, csv = tmp_path / "page.md", tmp_path / "page.html", tmp_path / "rows.csv"
+    page.write_text(f"# Title\n\n{study_page._BEGIN}\nold\n{study_page._END}\n\nThe end.\n")
+    command = ["study", "tiny", "-o", str(tmp_path / "kept"), "--json"]
+    command += [part for name in ONLY for part in ("--only", name)]
+    assert main([*command, "--write", str(page), "--html", str(html), "--csv", str(csv)]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"] for row in rows] == list(ONLY)
+    text = page.read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("The end.\n")
+    assert "old" not in text
+    assert "Weights came as letters." in text
+    assert "2 windows of 32 tokens of each text (62 predictions)" in text
+    assert "| edkm palette 4 bit" in text
+    assert "cannot (a)" in text
+    assert "(a) " in text
+    drawing = (tmp_path / "page-front.svg").read_bytes()
+    assert b"gptq int4" in drawing
+    assert "<svg" in html.read_text()
+    assert len(csv.read_text().splitlines()) == 1 + len(ONLY)
+    study_page.document(page, rows, EFFORT)
+    assert page.read_text() == text
+    assert (tmp_path / "page-front.svg").read_bytes() == drawing
+
+
+def test_the_front_has_no_equal_that_is_worse() -> None:
+    points = [(4, 0.3), (4, 0.2), (5, 0.25), (3, 0.9), (6, 0.1)]
+    rows = [
+        {"name": str(place), "bits_per_weight": bits} | dict.fromkeys(KL, divergence)
+        for place, (bits, divergence) in enumerate(points)
+    ]
+    table = study.front(rows)
+    assert table["name"].tolist() == ["3", "1", "0", "2", "4"]
+    assert table["on_front"].tolist() == [True, True, False, False, True]
+
+
+def test_a_file_without_a_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("# Title\n")
+    with pytest.raises(SpecError, match="no place for the table"):
+        study_page.document(tmp_path / "page.md", [], EFFORT)
+
+
+def test_methods_name_what_they_are() -> None:
+    """Every method of quantising is in the study, under one name."""
+    names = [method.name for method in study.METHODS]
+    assert len(set(names)) == len(names)
+    assert set(method_names()) <= {method.method for method in study.METHODS}

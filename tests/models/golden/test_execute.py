@@ -11,6 +11,7 @@ import plait
 from plait.errors import FormatError, SpecError
 from plait.models.golden.bit_serial_linear import linear
 from plait.models.golden.execute import on_hardware
+from plait.models.quantize import int8_activations
 
 
 class Toy(nn.Module):
@@ -39,6 +40,20 @@ def test_linears_are_those_of_the_golden_model(small):
     expected = linear(tensor, rows.reshape(15, 64).half().numpy(), accumulator_bits=24)
     got = chip.up(rows).detach() - small.up.bias
     assert torch.allclose(got.reshape(15, -1), torch.from_numpy(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bitmod3", "bitmod4", "int4", "int6", "int8"])
+def test_int8_activations_are_those_of_floats(name):
+    """Rounded activations through a float product give what the exact sums do, to FP32."""
+    wide = plait.quantize(Toy(), name, group_size=32, scale_bits=8)
+    chip = on_hardware(wide, "int8")
+    rows = torch.randn(40, 64) * torch.randn(40, 1).exp()
+    rows[:, 5] *= 50  # an outlier, which takes most of the range
+    with int8_activations(wide):
+        bias = wide.up.bias.detach()
+        own = wide.up(rows).detach() - bias
+    got = chip.up(rows).detach() - bias
+    assert (got - own).abs().max() < 2e-6 * own.abs().max()
 
 
 @pytest.mark.slow

@@ -7,8 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from plait.models.llm.weights import load_module
 from plait.models.quantize.edkm import uniquify
-from plait.models.quantize.edkm_training import PaletteLinear, attend, soft_weights
+from plait.models.quantize.edkm_training import (
+    PaletteLinear,
+    attend,
+    memory,
+    soft_weights,
+    train,
+)
 from plait.models.quantize.kmeans import best_palette
 
 RNG = np.random.default_rng(2)
@@ -83,3 +90,38 @@ def test_training_lowers_the_loss_of_the_soft_weights() -> None:
         losses.append(loss.item())
     assert losses[-1] < 0.9 * losses[0]
     assert len(layer.hard_weights().unique()) <= 4
+
+
+def test_memory_is_measured_to_the_byte() -> None:
+    """Kept: U C table, W indices of 16 bits, points and centroids; in full: rows of W."""
+    weights = torch.randn(96, 64, generator=torch.Generator().manual_seed(3)) * 0.05
+    centroids = torch.linspace(-0.1, 0.1, 8)
+    own, full = (memory(weights, centroids, 1e-4, is_table) for is_table in (True, False))
+    patterns = uniquify(weights.numpy(), 8).patterns
+    assert own.saved_bytes == 4 * patterns * 8 + 2 * weights.numel() + 4 * (patterns + 8)
+    assert full.saved_bytes > 4 * weights.numel() * 8
+    assert own.saved_bytes < own.peak_bytes < full.peak_bytes
+
+
+def test_training_lowers_the_error_of_the_stored_weights() -> None:
+    torch.manual_seed(2)
+    linear = nn.Linear(64, 32)
+    found = train(linear, torch.randn(256, 64), bits=2, steps=80, batch=128)
+    assert found.after < 0.93 * found.before
+    assert len(found.layer.hard_weights().unique()) <= 4
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_linear_of_smollm2_trains_within_the_bound() -> None:
+    """On real weights: the error of the stored palette falls, and memory is that of the table."""
+    linear = load_module("smollm2-135m").get_submodule("layers.10.self_attn.k_proj")
+    inputs = torch.randn(256, 576, generator=torch.Generator().manual_seed(0))
+    found = train(linear, inputs, bits=3, steps=15)
+    assert found.after < 0.95 * found.before
+    layer = PaletteLinear(linear, 3)
+    used = memory(linear.weight, layer.centroids, layer.temperature)
+    patterns = uniquify(linear.weight.detach().numpy(), 8).patterns
+    assert used.saved_bytes == 4 * patterns * 8 + 2 * linear.weight.numel() + 4 * (patterns + 8)
+    assert used.saved_bytes < 4 * linear.weight.numel() * 8 / 8

@@ -5,6 +5,7 @@ The values are held by tests/published/test_quantisers.py; here is what holds fo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file
 import plait
 from plait.errors import FormatError
 from plait.models import formats
-from plait.models.quantize import QuantizedLinear, QuantizedTensor, quantize
+from plait.models.quantize import QuantizedLinear, QuantizedTensor, quantize, quantize_mixed
 from plait.models.quantize.calibrate import as_statistics
 from plait.models.quantize.methods import method_names
 
@@ -40,13 +41,13 @@ CASES = {  # method -> format, group, options
     "nvfp4": ("nvfp4", None, {}),
     "sparse": ("int4", 16, {"kept": 8, "importance": "wanda", "layout": "index"}),
 }
-CALIBRATED = ("gptq", "awq", "dgq", "vptq", "aqlm", "pv-tuning")
+CALIBRATED = ("gptq", "awq", "dgq", "two-bit-mix", "vptq", "aqlm", "pv-tuning", "sparse")
 ALL = pytest.mark.parametrize("method", CASES)
 
 
 def run(method: str, weight: np.ndarray = WEIGHT, inputs: np.ndarray = INPUTS) -> QuantizedTensor:
     name, group, options = CASES[method]
-    if method in (*CALIBRATED, "sparse", "two-bit-mix"):
+    if method in CALIBRATED:
         options = options | {"inputs": inputs}
     return plait.quantize(weight, name, group_size=group, method=method, **options)
 
@@ -105,11 +106,23 @@ def test_calibration_lowers_the_output_error(method: str) -> None:
 
 BAD = {
     "NaN": (np.where(np.arange(64) == 3, np.nan, INPUTS), "not a finite number"),
-    "width": (INPUTS[:, :32], "of another width"),
+    "infinite": (np.where(np.arange(64) == 3, np.inf, INPUTS), "not a finite number"),
+    "huge": (INPUTS * 1e200, "their squares overflow"),
+    "narrow": (INPUTS[:, :32], "of another width"),
+    "wide": (np.hstack([INPUTS, INPUTS]), "of another width"),
+    "vector": (INPUTS[0], "of another width"),
+    "ragged": ([[1.0] * 64, [1.0] * 63], "not a matrix"),
+    "words": ([["a"] * 64], "not numbers"),
     "empty": (INPUTS[:0], "no tokens"),
     "zeros": (0 * INPUTS, "all zero"),
-    "none": (None, "needs calibration data"),
+    "wide statistics": (as_statistics(np.ones((2, 32)), 32, "test"), "of another width"),
+    "NaN statistics": (
+        replace(as_statistics(INPUTS, 64, "test"), gram=np.full((64, 64), np.nan)),
+        "their squares overflow",
+    ),
 }
+NEEDED = [method for method in CALIBRATED if method != "two-bit-mix"]
+UNCALIBRATED = [method for method in CASES if method not in CALIBRATED]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -120,6 +133,30 @@ def test_bad_calibration_is_one_line(method: str, bad: str) -> None:
         run(method, inputs=inputs)
     assert f"method {method}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", NEEDED)
+def test_no_calibration_is_one_line(method: str) -> None:
+    with pytest.raises(FormatError, match=f"needs calibration data.*|method {method}"):
+        run(method, inputs=None)
+
+
+def test_the_mix_without_calibration_goes_by_ranges() -> None:
+    assert run("two-bit-mix", inputs=None).notes == (
+        "no calibration data: ranges alone chose the 4-bit groups",
+    )
+
+
+@pytest.mark.parametrize("method", UNCALIBRATED)
+def test_data_that_a_method_does_not_read_are_refused(method: str) -> None:
+    name, group, options = CASES[method]
+    with pytest.raises(FormatError, match="option"):
+        plait.quantize(WEIGHT, name, group_size=group, method=method, inputs=INPUTS, **options)
+
+
+def test_pruning_by_magnitude_refuses_data() -> None:
+    with pytest.raises(FormatError, match="not read by magnitude"):
+        plait.quantize(WEIGHT, "int4", group_size=16, method="sparse", inputs=INPUTS)
 
 
 @pytest.mark.parametrize("method", CALIBRATED)
@@ -133,6 +170,52 @@ def test_odd_calibration_is_reported(method: str) -> None:
     assert "1 of 64 inputs are always zero" in text
     assert "1 of 64 inputs are constant" in text
     assert "singular" in text
+
+
+@pytest.mark.parametrize("method", CALIBRATED)
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_a_token_or_two_are_enough_to_go_on(method: str, tokens: int) -> None:
+    small = run(method, inputs=INPUTS[:tokens])
+    assert np.isfinite(small.dequantize()).all()
+    assert f"{tokens} tokens for 64 inputs" in " ".join(small.notes)
+
+
+class Broken(torch.nn.Module):
+    """A linear behind something that may spoil its inputs."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(8, 32)
+        self.embed.weight.data.mul_(factor)
+        self.up = torch.nn.Linear(32, 32)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.up(self.embed(tokens))
+
+
+@pytest.mark.parametrize(
+    ("factor", "tokens", "message"),
+    [
+        (float("nan"), torch.arange(8), "up.*not finite|not finite.*up"),
+        (float("inf"), torch.arange(8), "not finite"),
+        (0.0, torch.arange(8), "up.*all zero|all zero.*up"),
+        (1.0, torch.zeros(1, 0, dtype=torch.long), "not tokens"),
+        (1.0, torch.zeros(2, 4), "not tokens"),
+        (1.0, {}, "no statistics"),
+    ],
+    ids=["NaN", "infinite", "zeros", "no tokens", "floats", "no statistics"],
+)
+def test_bad_calibration_of_a_module_names_the_layer(
+    factor: float, tokens: object, message: str
+) -> None:
+    module = Broken(factor)
+    for call in (
+        lambda: plait.quantize(module, "int4-asym", 16, "gptq", inputs=tokens),
+        lambda: quantize_mixed(module, 3.5, inputs=tokens, group_size=16),
+    ):
+        with pytest.raises(FormatError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 @ALL

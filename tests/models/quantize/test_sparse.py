@@ -12,8 +12,8 @@ import plait
 from plait.errors import FormatError
 from plait.models.formats import unpack_codes
 from plait.models.llm import Decoder, LLMShape
-from plait.models.quantize import quantize_mixed, sparse
-from plait.models.quantize.activations import int8_activations
+from plait.models.quantize import QuantizedLinear, llm_int8, quantize_mixed, sparse
+from plait.models.quantize.activations import int8_activations, llm_int8_activations
 from plait.models.quantize.layout import pack_positions, unpack_kept
 from plait.models.quantize.metrics import compare, greedy_agreement, logits_of
 from plait.models.quantize.mixed_precision import choose_widths
@@ -156,6 +156,20 @@ def test_int8_activations_only_while_open(tiny: torch.nn.Module) -> None:
     assert torch.equal(logits_of(small, tokens), before)
     difference = (rounded - before).abs().max() / before.abs().max()
     assert 0 < difference < 0.05
+
+
+def test_outlier_columns_are_those_of_llm_int8() -> None:
+    """The hook before a linear is the method's own product, outlier columns and all."""
+    rng = np.random.default_rng(3)
+    inputs = rng.standard_normal((7, 64)).astype(np.float32)
+    inputs[2, 9], inputs[4, 40] = 11.0, -6.5
+    weight = (0.05 * rng.standard_normal((48, 64))).astype(np.float32)
+    expected, _ = llm_int8.linear(inputs, weight)
+    layer = QuantizedLinear(plait.quantize(weight, "int8", "channel", "llm-int8"))
+    with llm_int8_activations(layer):
+        got = layer(torch.from_numpy(inputs)).numpy()
+    assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(layer(torch.from_numpy(inputs)).numpy() - expected).max() > 1e-4
 
 
 class Letters:
