@@ -1,4 +1,4 @@
-"""The accuracy study: every method of quantising on one LLM, on two texts and three machines.
+"""The accuracy study: every method of quantising on one LLM, on two texts and five machines.
 
 Takes a model with weights, gives a row a method: true bits a weight; perplexity, KL and top-1
 agreement with the dense model on two texts; time and energy of a decoded token. Rows are kept in a
@@ -34,7 +34,7 @@ __all__ = ["METHODS", "Effort", "Method", "front", "run"]
 GROUP = 64  # published groups of 128 do not divide the 576 inputs of SmolLM2's linears
 CALIBRATION_WINDOW = 256  # tokens
 CONTEXT = 256  # tokens that the simulated token attends to
-MACHINES = ("bitmod-lossy", "flightllm-u280", "a6000")
+MACHINES = ("bitmod-lossy", "fp16-decoder", "int8-decoder", "flightllm-u280", "a6000")
 TEXTS = ("novel", "regulations")
 FILE = "study.jsonl"
 _GROUPED = f"published groups of 128 do not divide its inputs: {GROUP}"
@@ -69,7 +69,7 @@ METHODS = (
     Method("awq int4", "int4-asym", "awq", GROUP, {}, True, remark=_GROUPED),
     Method(
         "llm.int8",
-        "int8",
+        "int8-outlier",
         "llm-int8",
         "channel",
         activations="llm-int8",

@@ -23,7 +23,6 @@ __all__ = ["caption", "cells", "document", "draw", "refusals", "write_html"]
 
 _BEGIN = "<!-- study: written by `plait study --write FILE` -->"
 _END = "<!-- end of study -->"
-_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 Row = dict[str, Any]
 
@@ -49,10 +48,10 @@ def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def refusals(rows: list[Row]) -> dict[str, str]:
-    """Why machines cannot run methods: each reason and the letter that stands for it."""
+    """Why machines cannot run methods: each reason and the number that stands for it."""
     keys = [f"refused_{machine}" for machine in MACHINES]
     reasons = dict.fromkeys(row[key] for row in rows for key in keys if _has(row, key))
-    return dict(zip(reasons, _MARKS, strict=False))
+    return {reason: str(place) for place, reason in enumerate(reasons, 1)}
 
 
 def document(path: str | Path, rows: list[Row], effort: Effort) -> None:
@@ -207,7 +206,7 @@ def _token(row: Row, machine: str, marks: dict[str, str]) -> str:
 
 
 def _remarks(rows: list[Row]) -> list[str]:
-    """Reasons of refusal by letter, then what is odd about methods."""
+    """Reasons of refusal by number, then what is odd about methods."""
     told = [f"({mark}) {reason}" for reason, mark in refusals(rows).items()]
     told += [f"{row['name']}: {row['remark']}" for row in rows if row["remark"]]
     return told + [f"{row['name']}: {note}" for row in rows for note in row["notes"]]

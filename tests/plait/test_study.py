@@ -50,7 +50,7 @@ def test_rows_and_going_on(loads: list[str], tmp_path: Path) -> None:
         assert row["kl_nats_error_novel"] > 0
         assert row["perplexity_regulations"] > 1
         assert row["token_us_a6000"] > 0
-    assert "lookup table" in rows[1]["refused_bitmod-lossy"]
+    assert "lookup_table" in rows[1]["refused_bitmod-lossy"]
     assert rows[0]["token_us_bitmod-lossy"] > 0
     assert rows[0]["token_mj_bitmod-lossy"] > 0
     table = study.front(rows)
@@ -91,8 +91,8 @@ def test_the_page_the_file_and_the_drawing(
     assert "Weights came as letters." in text
     assert "2 windows of 32 tokens of each text (62 predictions)" in text
     assert "| edkm palette 4 bit" in text
-    assert "cannot (a)" in text
-    assert "(a) " in text
+    assert "cannot (1)" in text
+    assert "- (1) " in text
     drawing = (tmp_path / "page-front.svg").read_bytes()
     assert b"gptq int4" in drawing
     assert "<svg" in html.read_text()
