@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -155,18 +154,19 @@ def test_executors_agree(executor: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    """SIGKILL in the middle: finished chunks are not written again, and the end is right."""
-    out = tmp_path / "sweep.parquet"
-    script = textwrap.dedent(
-        f"""
-        from plait.sim.sweep import sweep
-        space = {{"model": "smollm2-135m", "machine": "bitmod-lossy", "vary": {{
-            "array.decode.rows": {{"from": 1, "to": 500, "step": 1}},
-            "clock_hz": {{"from": 1e9, "to": 2e9, "count": 500}}}}}}
-        sweep(space, out={str(out)!r}, workers=1)
-        """
+    """As a user types it: SIGKILL in the middle, then the same command again.
+
+    Finished chunks are not written again, and the end is right.
+    """
+    out, space = tmp_path / "sweep.parquet", tmp_path / "space.yaml"
+    space.write_text(
+        "model: smollm2-135m\nmachine: bitmod-lossy\nvary:\n"
+        "  array.decode.rows: {from: 1, to: 500, step: 1}\n"
+        "  clock_hz: {from: 1e9, to: 2e9, count: 500}\n"
     )
-    first = subprocess.Popen([sys.executable, "-c", script])
+    plait_command = str(Path(sys.executable).with_name("plait"))
+    command = [plait_command, "sweep", str(space), "-o", str(out), "--workers", "1", "--json"]
+    first = subprocess.Popen(command)
     parts = out.with_name(out.name + ".parts")
     while len(list(parts.glob("[0-9]*.parquet"))) < 2:
         assert first.poll() is None
@@ -175,7 +175,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     first.wait()
     kept = {p.name: p.stat().st_mtime_ns for p in parts.glob("[0-9]*.parquet")}
     assert not out.exists()
-    second = subprocess.Popen([sys.executable, "-c", script])
+    second = subprocess.Popen(command)
     untouched = dict(kept)
     while second.poll() is None:
         for name in kept:
