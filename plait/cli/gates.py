@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait import api
+from plait.cli import completion
 from plait.cli.app import app
 from plait.cli.options import Json, Machine, check_name, parse_phase
 from plait.cli.output import line, show_json, table
@@ -17,6 +18,14 @@ from plait.errors import SpecError
 
 if TYPE_CHECKING:
     from plait.cosimulation import Cosimulation
+
+ArrayPhase = Annotated[
+    str,
+    typer.Option(
+        help="Whose array: decode or prefill.",
+        autocompletion=completion.one_of("decode", "prefill"),
+    ),
+]
 
 _COUNTS = ("values_compared", "values_different", "cycles_predicted", "cycles_measured")
 
@@ -27,7 +36,7 @@ def generate(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")
     ],
-    phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    phase: ArrayPhase = "decode",
     unit: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A decode unit: it alone, no core; may be repeated."),
@@ -73,7 +82,7 @@ def cosimulate(
         int | None,
         typer.Option(metavar="N", min=1, help="Tokens of text; 16, or 1024 for attention."),
     ] = None,
-    phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    phase: ArrayPhase = "decode",
     stall: Annotated[float, typer.Option(metavar="P", help="Chance that the memory stalls.")] = 0.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the stalls.")] = 0,
     trace: Annotated[
@@ -183,7 +192,7 @@ def disassemble(
 @app.command(rich_help_panel="Gates", epilog="Example: plait area bitmod-small")
 def area(
     machine: Machine,
-    phase: Annotated[str, typer.Option(help="Whose array: decode or prefill.")] = "decode",
+    phase: ArrayPhase = "decode",
     device: Annotated[
         str | None,
         typer.Option(metavar="D", help="An FPGA: xcup or ecp5; gates if none and bit-serial."),

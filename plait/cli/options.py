@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from plait.cli import completion
 from plait.errors import SpecError, unknown_name
 
 __all__ = [
@@ -28,15 +29,23 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A name of `plait models`, a .pt2 file or a Hugging Face folder.",
+        autocompletion=completion.models,
     ),
 ]
 Machine = Annotated[
-    str, typer.Argument(metavar="MACHINE", help="A name of `plait machines` or a YAML file.")
+    str,
+    typer.Argument(
+        metavar="MACHINE",
+        help="A name of `plait machines` or a YAML file.",
+        autocompletion=completion.machines,
+    ),
 ]
 Weights = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="smollm2-135m, a GGUF file or a Hugging Face folder with weights."
+        metavar="MODEL",
+        help="smollm2-135m, a GGUF file or a Hugging Face folder with weights.",
+        autocompletion=completion.one_of("smollm2-135m"),
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document and nothing else.")]

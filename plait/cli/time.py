@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from plait import api
+from plait.cli import completion
 from plait.cli.app import app
 from plait.cli.options import Json, Machine, Model, parse_formats, parse_overrides
 from plait.cli.output import line, show_json, table, width
@@ -21,7 +22,12 @@ from plait.cli.progress import progress
 def simulate(
     model: Model,
     machine: Machine,
-    phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
+    phase: Annotated[
+        str,
+        typer.Option(
+            help="decode or prefill.", autocompletion=completion.one_of("decode", "prefill")
+        ),
+    ] = "decode",
     context: Annotated[
         int, typer.Option(metavar="N", help="Tokens attended to (decode), or of the prompt.")
     ] = 256,
@@ -31,6 +37,7 @@ def simulate(
         typer.Option(
             metavar="F",
             help="published, closed_form (the default) or timeline (of a trace the default).",
+            autocompletion=completion.one_of("published", "closed_form", "timeline"),
         ),
     ] = None,
     formats: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait import api
+from plait.cli import completion
 from plait.cli.app import app
 from plait.cli.options import Group, Json, Model, TextFile, Weights, parse_group
 from plait.cli.output import engineering, line, show_json, table
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 _CALIBRATION_WINDOW, _CALIBRATION_WINDOWS = 256, 8
 
-FormatName = typer.Option("--format", metavar="F", help="A name of `plait formats`.")
+FormatName = typer.Option(
+    "--format",
+    metavar="F",
+    help="A name of `plait formats`.",
+    autocompletion=completion.formats,
+)
 
 
 @app.command(

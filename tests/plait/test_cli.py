@@ -45,6 +45,51 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, "plait 0.1.0\n", "")
 
 
+def completed(capsys: pytest.CaptureFixture[str]) -> str:
+    """What the shell gets; Typer ends the process by itself there."""
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    captured = capsys.readouterr()
+    assert (ended.value.code, captured.err) == (0, "")
+    return captured.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("plait simul", "simulate"),
+        ("plait simulate llama-2-7", "llama-2-7b"),
+        ("plait simulate llama-2-7b flightllm-u", "flightllm-u280"),
+        ("plait simulate llama-2-7b bitmod-lossy --phase pre", "prefill"),
+        ("plait simulate llama-2-7b bitmod-lossy --fid", "--fidelity"),
+        ("plait perplexity smollm2-135m --format bitmod", "bitmod4"),
+        ("plait generate flightllm-s", "flightllm-small"),
+    ],
+)
+def test_completion(
+    shell: str, typed: str, offered: str,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("_PLAIT_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", typed)  # zsh and fish
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    monkeypatch.setenv("COMP_WORDS", typed)  # bash
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    out = completed(capsys)
+    assert offered in out
+    assert "fp16-baseline" not in out  # only what begins so
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(
+    shell: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_PLAIT_COMPLETE", f"source_{shell}")
+    out = completed(capsys)
+    assert f"_PLAIT_COMPLETE=complete_{shell}" in out
+
+
 def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys)
     assert status == 0
