@@ -8,17 +8,17 @@ opened.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from plait.errors import GraphError
+from plait.files import write_atomically
 from plait.models.graph.graph import Graph
 from plait.models.graph.lower import graph_from_program
 from plait.models.graph.program import (
@@ -33,6 +33,7 @@ from plait.models.graph.program import (
 )
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
     from torch.export import ExportedProgram
 
 __all__ = ["graph_from_document", "load_archive", "read_document", "save"]
@@ -54,13 +55,36 @@ def save(program: ExportedProgram, path: str | Path) -> None:
     """Save a traced program as a .pt2 file, whole or not at all."""
     import torch
 
-    path = Path(path)
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plait-") as scratch:
-            torch.export.save(program, Path(scratch) / path.name)  # the name is kept inside
-            os.replace(Path(scratch) / path.name, path)
-    except OSError as error:
-        raise GraphError(f"cannot be written: {error.strerror}", where=str(path)) from None
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        sink = _Sink(file)
+        torch.export.save(program, cast(IO[bytes], sink))
+        if sink.error:
+            raise sink.error
+
+
+class _Sink(io.RawIOBase):
+    """A file that keeps the first error: torch's writer in C++ ends the process on one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def write(self, data: Buffer) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return memoryview(data).nbytes
 
 
 def load_archive(path: str | Path) -> Graph:

@@ -32,6 +32,7 @@ _MOST_WEIGHTS = 1 << 40
 
 def save_tensors(path: str | Path, tensors: Mapping[str, QuantizedTensor]) -> None:
     """Write tensors by name; the file appears whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays: dict[str, NDArray[Any]] = {}
@@ -43,7 +44,11 @@ def save_tensors(path: str | Path, tensors: Mapping[str, QuantizedTensor]) -> No
         for part, array in stored_parts(tensor).items():
             arrays[f"{name}.{part}"] = np.ascontiguousarray(array)
     with write_atomically(path) as temporary:
-        save_file(arrays, temporary, metadata=metadata)
+        try:
+            save_file(arrays, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk, too
+            what = str(error).rpartition("I/O error: ")[2].lower()
+            raise FormatError(f"cannot be written: {what}", where=str(path)) from None
 
 
 def load_tensors(path: str | Path) -> dict[str, QuantizedTensor]:

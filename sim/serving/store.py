@@ -11,6 +11,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class Store:
         self._pending: list[NDArray[np.void]] = []
         self._parts, self._due = 0, time.monotonic() + _EVERY_S
         digest = hashlib.sha256(identity.encode()).hexdigest()
+        is_new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -77,8 +79,14 @@ class Store:
         elif any(self.folder.iterdir()):
             raise SpecError("is not empty and holds no run", where=str(folder))
         else:
-            with write_atomically(label) as temporary:
-                temporary.write_text(json.dumps({"sha256": digest}) + "\n")
+            try:
+                with write_atomically(label) as temporary:
+                    temporary.write_text(json.dumps({"sha256": digest}) + "\n")
+            except PlaitError:
+                if is_new:
+                    with suppress(OSError):
+                        self.folder.rmdir()
+                raise
 
     @staticmethod
     def _label(path: Path) -> str:

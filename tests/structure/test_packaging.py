@@ -124,3 +124,71 @@ def test_wheel_works_outside_the_repository(distributions: Path, tmp_path: Path)
     )
     imported = str(tmp_path / "site/plait/__init__.py")
     assert done.stdout.split() == [imported, "81344464"], done.stderr[-2000:]
+
+
+SPACE = """\
+model: llama-2-7b
+machine: bitmod-lossy
+vary: {array.decode.rows: [16, 32]}
+"""
+TRACE = "arrival_s,context,generated\n0,100,5\n0.5,80,4\n"
+CLUSTER = """\
+model: llama-2-7b
+policy: continuous_batching
+devices: [{machine: h100, count: 1}]
+"""
+EVERY_PART = """
+import sys, plait
+from plait.cli import main
+from plait.models.llm.config import shape_names
+from plait.models.llm.texts import botchan
+from plait.sim.spec import accelerator_names
+
+assert plait.__file__.startswith(sys.argv[1]), plait.__file__
+for command in (
+    "--version",
+    "machines",
+    "models",
+    "formats",
+    "rewrites",
+    "simulate llama-2-7b flightllm-u280 --context 128 --fidelity published",
+    "simulate llama-2-7b a6000 --csv a.csv --html a.html",
+    "sweep space.yaml -o a.parquet",
+    "pareto a.parquet",
+    "serve trace.csv cluster.yaml --html b.html",
+    "generate bitmod-small -o bitmod",
+    "generate flightllm-small -o flightllm",
+    "generate offload-small -o offload",
+    "agreement roofline",
+):
+    assert main(command.split()) == 0, command
+assert len(shape_names()) > 10 and len(botchan()) > 10_000
+for name in accelerator_names():
+    plait.load_accelerator(name)
+"""
+
+
+@pytest.mark.slow
+def test_every_part_of_the_wheel_finds_its_files(distributions: Path, tmp_path: Path) -> None:
+    """Presets, shapes, published rows, texts, RTL and templates, from an otherwise empty folder."""
+    site, work = tmp_path / "site", tmp_path / "work"
+    with zipfile.ZipFile(next(distributions.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+        points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+        assert "plait = plait.cli:main" in wheel.read(points).decode()
+    work.mkdir()
+    for name, text in (("space.yaml", SPACE), ("trace.csv", TRACE), ("cluster.yaml", CLUSTER)):
+        (work / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_PART, str(site)], cwd=work,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    assert str(ROOT) not in done.stdout + done.stderr
+    for folder in ("bitmod", "flightllm", "offload"):
+        listed = [
+            line for line in (work / folder / "sources.f").read_text().split() if line[0] != "+"
+        ]
+        assert listed
+        assert [name for name in listed if not (work / folder / name).is_file()] == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plait.errors import GraphError
+from plait.errors import GraphError, PlaitError
 from plait.models.graph import export_module, load_graph, save
 from plait.models.graph.archive import graph_from_document
 from plait.models.graph.export import export_program
@@ -226,7 +226,7 @@ def mutate(value: object, rng: random.Random) -> object:
 def test_any_one_thing_wrong_in_a_program(saved: Path) -> None:
     """Whatever is changed, the answer is a Graph or a GraphError of one line."""
     with zipfile.ZipFile(saved) as archive:
-        text = archive.read("model/models/model.json")
+        text = archive.read("archive/models/model.json")
     rng = random.Random(0)
     refused = 0
     for _ in range(MUTATIONS):
@@ -259,5 +259,5 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
         save("no program", path)  # type: ignore[arg-type]
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(GraphError, match="cannot be written"):
+    with pytest.raises(PlaitError, match="cannot be written"):
         save(export_program(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "no" / "x.pt2")
