@@ -21,8 +21,9 @@ def one_of(*choices: str) -> Completion:
 def models(incomplete: str) -> list[str]:
     """Names of published models that begin so."""
     from plait.models.llm.config import shape_names
+    from plait.models.llm.matmul_free_shape import matmul_free_names
 
-    return _beginning(shape_names(), incomplete)
+    return _beginning([*shape_names(), *matmul_free_names()], incomplete)
 
 
 def machines(incomplete: str) -> list[str]:
