@@ -137,18 +137,18 @@ module plait_sd_dot_array #(
   always_comb begin
     added = '0;
     for (int unsigned r = 0; r < Rows; r++) begin
-      for (int unsigned c = 0; c < Chains; c++) begin
+      for (int unsigned o = 0; o < Block; o++) begin
         unique case (kept_last)
-          5'd2: for (int unsigned g = 0; g < 8; g++) begin
-            added[r][8*c+g] = SumBits'(signed'(sums_q[r][c][g]));
+          5'd2: added[r][o] = SumBits'(signed'(sums_q[r][o/8][o%8]));
+          5'd4: if (pass_last[0] == 1'(o / 8)) begin
+            added[r][o] = SumBits'(signed'(sums_q[r][o%8/4][2*(o%4)+1]));
           end
-          5'd4: for (int unsigned g = 0; g < 4; g++) begin
-            added[r][{pass_last[0], 3'(4*c+g)}] = SumBits'(signed'(sums_q[r][c][2*g+1]));
+          5'd8: if (pass_last[1:0] == 2'(o / 4)) begin
+            added[r][o] = SumBits'(signed'(sums_q[r][o%4/2][4*(o%2)+3]));
           end
-          5'd8: for (int unsigned g = 0; g < 2; g++) begin
-            added[r][{pass_last[1:0], 2'(2*c+g)}] = SumBits'(signed'(sums_q[r][c][4*g+3]));
+          default: if (pass_last == 3'(o / 2)) begin
+            added[r][o] = SumBits'(signed'(joined_q[r][o%2]));
           end
-          default: added[r][{pass_last, 1'(c)}] = SumBits'(signed'(joined_q[r][c]));
         endcase
       end
     end
