@@ -48,6 +48,7 @@ class Method:
     Attributes:
         activations: how the linears see their inputs: ``""`` as they are, ``int8`` or
             ``llm-int8``.
+        is_slow: takes an hour alone, so that it is run only when asked for by name.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Method:
     is_calibrated: bool = False
     in_quick: bool = False
     activations: str = ""
+    is_slow: bool = False
     remark: str = ""
 
 
@@ -108,6 +110,7 @@ METHODS = (
         None,
         {"rounds": 10},
         True,
+        is_slow=True,
         remark="as published: the codebook is as large as the codes",
     ),
     Method("vptq v4 k256", "vptq-v4-k256", "vptq", None, {"rounds": 10}, True, remark=_SMALL_BOOK),
@@ -177,7 +180,7 @@ def run(
         folder: where rows are kept; one of another model or effort is refused.
         model: whatever `load_module` takes.
         effort: how much is measured; None = all of it.
-        only: names of ``METHODS``; empty = all (in a quick effort the quick ones).
+        only: names of ``METHODS``; empty = all but slow ones (in a quick effort the quick ones).
         announce: called with a few words before each piece of work.
     """
     from plait.models.quantize.metrics import Yardstick
@@ -232,7 +235,8 @@ def _chosen(only: tuple[str, ...], effort: Effort) -> list[Method]:
             raise SpecError(unknown_name("method of the study", name, known), where="--only")
     if only:
         return [known[name] for name in only]
-    return [method for method in METHODS if method.in_quick or effort != Effort.quick()]
+    usual = [method for method in METHODS if not method.is_slow]
+    return [method for method in usual if method.in_quick or effort != Effort.quick()]
 
 
 def _texts() -> Mapping[str, str]:

@@ -124,3 +124,10 @@ def test_methods_name_what_they_are() -> None:
     names = [method.name for method in study.METHODS]
     assert len(set(names)) == len(names)
     assert set(method_names()) <= {method.method for method in study.METHODS}
+
+
+def test_slow_methods_run_only_by_name() -> None:
+    usual = {method.name for method in study._chosen((), study.Effort())}
+    assert {method.name for method in study.METHODS} - usual == {"vptq v6 k4096"}
+    assert [method.name for method in study._chosen(("vptq v6 k4096",), EFFORT)]
+    assert len(study._chosen((), study.Effort.quick())) == 4
