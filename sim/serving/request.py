@@ -5,11 +5,13 @@ A source is read twice, in pieces: once to check every row, once to serve it. No
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,8 @@ COLUMNS = ("arrival_s", "context", "generated")
 CHUNK = 8192
 _LARGEST_TOKENS = 2**31
 _LARGEST_S = 1e12
+_LONGEST_LINE = 1 << 20
+_READ_BYTES = 1 << 18
 
 
 class Source(Protocol):
@@ -122,10 +126,14 @@ def _csv(path: Path) -> Iterator[pd.DataFrame]:
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
-        options: dict[str, Any] = {"compression": "gzip" if zipped else None, "chunksize": CHUNK}
+        options: dict[str, Any] = {"compression": None, "chunksize": CHUNK}
         # words that pandas would take for a missing value stay words, for the message to quote
         options |= {"keep_default_na": False, "na_values": [""]}
-        with pd.read_csv(path, skipinitialspace=True, **options) as pieces:
+        with (
+            gzip.open(path, "rb") if zipped else open(path, "rb") as raw,
+            io.BufferedReader(_ShortLines(cast(BinaryIO, raw), where), _READ_BYTES) as lines,
+            pd.read_csv(lines, skipinitialspace=True, **options) as pieces,
+        ):
             yield from pieces
     except pd.errors.EmptyDataError:
         raise _no_header(where, "an empty file") from None
@@ -143,6 +151,26 @@ def _csv(path: Path) -> Iterator[pd.DataFrame]:
         if type(error).__module__ in ("zlib", "gzip"):
             raise SpecError("a damaged or cut gzip file", where=where) from None
         raise
+
+
+class _ShortLines(io.RawIOBase):
+    """Bytes of a table, refused where a line is longer than any: memory holds a line whole."""
+
+    def __init__(self, file: BinaryIO, where: str) -> None:
+        self._file, self._where, self._length = file, where, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        end = data.rfind(b"\n")
+        self._length = self._length + len(data) if end < 0 else len(data) - end - 1
+        if self._length > _LONGEST_LINE:
+            expected = f"at most {_LONGEST_LINE:,} bytes"
+            raise SpecError("a line is too long", where=self._where, expected=expected)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _no_header(where: str, what: str) -> SpecError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from plait.errors import SpecError
+from plait.sim.serving.request import check, load_requests
 
 SCRIPT = Path(__file__).with_name("malformed.py")
 LONGEST_S = 5.0
@@ -22,6 +26,16 @@ def kinds() -> list[str]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return list(module.KINDS)
+
+
+def test_a_trace_that_unpacks_to_one_huge_line(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.csv.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(b"arrival_s,context,generated\n")
+        for _ in range(64):
+            file.write(b"0" * (1 << 20))
+    with pytest.raises(SpecError, match="a line is too long"):
+        check(load_requests(path))
 
 
 @pytest.mark.slow

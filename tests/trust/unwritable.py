@@ -47,9 +47,6 @@ LONGER = [
     "simulate smollm2-135m flightllm-u280 --fidelity timeline --trace {out}/trace.json",
     "export smollm2-135m -o {out}/model.pt2",
     "quantize smollm2-135m --format int4 -o {out}/weights.safetensors",
-    "study --quick --only rtn -o {out}/study",
-    "demo -o {out}/demo.html",
-    "cosimulate bitmod-small --layer layers.0.self_attn.k_proj --trace {out}/wave.vcd",
 ]
 
 
