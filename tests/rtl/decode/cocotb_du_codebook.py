@@ -32,7 +32,7 @@ def case() -> tuple[np.ndarray, np.ndarray]:
     return book, np.concatenate([entries.reshape(-1, columns), same, one_bank, drawn])
 
 
-@cocotb.test(timeout_time=10, timeout_unit="ms")
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(idle=[0.0, 0.5], stall=[0.0, 0.5])
 async def equals_the_golden_model(dut, idle: float, stall: float) -> None:
     book, indices = case()

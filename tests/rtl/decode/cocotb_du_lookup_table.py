@@ -29,7 +29,7 @@ def case() -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     return pack_codes(codes.astype(np.uint8), INDEX_BITS), luts, shape
 
 
-@cocotb.test(timeout_time=10, timeout_unit="ms")
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(idle=[0.0, 0.5], stall=[0.0, 0.5])
 async def equals_the_golden_model(dut, idle: float, stall: float) -> None:
     stored, luts, shape = case()
