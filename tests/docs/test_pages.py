@@ -1,25 +1,31 @@
 """The documentation keeps its word: every page's files, commands and Python run, in their order.
 
-A command whose comment begins with "takes" is left to `make test-long`.
+A command whose comment begins with "takes" is left to `make test-long`. The tutorials are the three
+ways of use as a new user types them: each must pay off within five minutes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import plait
 from plait.cli import main
 from plait.models.formats.registry import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 BLOCK = re.compile(r"```(sh|python|yaml)\n(.*?)```", re.DOTALL)
+FIVE_MINUTES_S = 300
 TOOLS = ("generate", "cosimulate", "area", "agreement", "waveform", "demo")
 
 
@@ -57,17 +63,23 @@ def marks(page: Path) -> list[pytest.MarkDecorator]:
     "page",
     [pytest.param(p, marks=marks(p), id=str(p.relative_to(ROOT / "docs"))) for p in PAGES],
 )
-def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()  # as if this were the repository
     (tmp_path / "tests").symlink_to(ROOT / "tests")
-    python = []
+    begun, shown, python = time.monotonic(), [], []
     for kind, body in blocks(page):
         if kind == "yaml" and body.startswith("# "):
             Path(body.split()[1]).write_text(body, encoding="utf-8")
         elif kind == "sh":
             for command in commands(body):
                 run(command)
+                shown.append(capsys.readouterr().out)
         elif kind == "python":
             python.append(body)
     if python:  # the blocks of a page go on from one another
@@ -76,6 +88,62 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             env={**os.environ, "MPLBACKEND": "agg"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        shown.append(done.stdout)
+    if page.parent.name == "tutorials":
+        PAYS_OFF[page.stem](tmp_path, shown)
+        assert time.monotonic() - begun < FIVE_MINUTES_S
+
+
+# The three ways of use: what a new user has after following a tutorial, command by command.
+
+
+def roofline_pays_off(folder: Path, shown: list[str]) -> None:
+    decode, prefill, faster, smaller, python = shown
+    assert "decode, context 1024" in decode
+    assert "prefill, context 1024" in prefill
+    machine = plait.load_accelerator("a100-80g")
+    seconds, moved = map(float, python.split())
+    assert seconds >= moved / machine.memory.bandwidth_bytes_per_s  # every byte at most once
+    linear = next(line for line in decode.splitlines() if "gate_proj" in line)
+    assert "memory" in linear
+    linear = next(line for line in prefill.splitlines() if "gate_proj" in line)
+    assert "compute" in linear
+    assert faster != decode
+    assert json.loads(smaller)["totals"]["bytes"] < moved / 3  # four bits for sixteen, and scales
+    assert "<html" in (folder / "prefill.html").read_text(encoding="utf-8")
+    assert (folder / "roofline.png").read_bytes().startswith(b"\x89PNG")
+
+
+def sweep_pays_off(folder: Path, shown: list[str]) -> None:
+    assert "designs on the front" in shown[1]
+    frame = pd.read_parquet(folder / "sweep.parquet")
+    assert 0 < len(frame) < 2 * 32 * 5 * 4 * 8 * 3
+    assert frame["area_mm2"].lt(4).all()
+    row = frame.nsmallest(1, "seconds").to_dict("records")[0]
+    keys = [key for key in row if "." in key and key != "formats.weight"]
+    machine = plait.load_accelerator("bitmod-lossy")
+    alone = plait.simulate(
+        "llama-2-7b",
+        machine.with_(**{key: row[key] for key in [*keys, "clock_hz"]}),
+        context=row["context"],
+        formats={"weight": row["formats.weight"]},
+    )
+    assert row["cycles"] == alone.cycles
+    told = {d["formats.weight"]: d["perplexity"] for d in json.loads(shown[4])["designs"]}
+    assert told["int8"] < told["bitmod4"]
+
+
+def verilog_pays_off(folder: Path, shown: list[str]) -> None:
+    manifest = json.loads((folder / "out/manifest.json").read_text())
+    assert [name for name in manifest["files"] if not (folder / "out" / name).is_file()] == []
+    assert "layers.0.self_attn.k_proj" in shown[1]  # it exits with 1 if a value or a cycle differs
+    assert "<svg" in (folder / "tiles.svg").read_text()
+    assert "$enddefinitions" in (folder / "wave.vcd").read_text()
+    different, predicted, measured = map(int, shown[3].split())
+    assert (different, predicted) == (0, measured)
+
+
+PAYS_OFF = {"roofline": roofline_pays_off, "sweep": sweep_pays_off, "verilog": verilog_pays_off}
 
 
 @pytest.mark.slow
