@@ -35,6 +35,7 @@ HEAVY = {
     "cosimulate": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
     "agreement": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
     "area": (pytest.mark.rtl, pytest.mark.slow),
+    "study": (pytest.mark.model, pytest.mark.slow, pytest.mark.long),
     "demo": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
 }
 
