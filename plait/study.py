@@ -48,7 +48,7 @@ class Method:
     Attributes:
         activations: how the linears see their inputs: ``""`` as they are, ``int8`` or
             ``llm-int8``.
-        is_slow: takes an hour alone, so that it is run only when asked for by name.
+        is_slow: takes half an hour or more, so that it is run only when asked for by name.
     """
 
     name: str
@@ -114,7 +114,16 @@ METHODS = (
         remark="as published: the codebook is as large as the codes",
     ),
     Method("vptq v4 k256", "vptq-v4-k256", "vptq", None, {"rounds": 10}, True, remark=_SMALL_BOOK),
-    Method("aqlm 2x8 g8", "aqlm-2x8-g8", "aqlm", None, {"sweeps": 1}, True, remark="one sweep"),
+    Method(
+        "aqlm 2x8 g8",
+        "aqlm-2x8-g8",
+        "aqlm",
+        None,
+        {"sweeps": 1},
+        True,
+        is_slow=True,
+        remark="one sweep",
+    ),
     Method(
         "pv-tuning 2x8 g8",
         "aqlm-2x8-g8",
@@ -122,6 +131,7 @@ METHODS = (
         None,
         {"sweeps": 1},
         True,
+        is_slow=True,
         remark="layer loss; the paper tunes the whole model",
     ),
     Method("ternary", "ternary", "ternary", "tensor", remark="made for training, not for rounding"),
@@ -190,7 +200,8 @@ def run(
     path = Path(folder) / FILE
     head = {"model": model} | asdict(effort)
     done = _read(path, head)
-    yield from (done[method.name] for method in chosen if method.name in done)
+    shown = chosen if only else METHODS  # slow ones of an earlier run, too
+    yield from (done[method.name] for method in shown if method.name in done)
     missing = [method for method in chosen if method.name not in done]
     if not missing:
         return

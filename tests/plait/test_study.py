@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -126,8 +127,20 @@ def test_methods_name_what_they_are() -> None:
     assert set(method_names()) <= {method.method for method in study.METHODS}
 
 
+def test_rows_of_slow_methods_are_shown_once_they_are_there(tmp_path: Path) -> None:
+    effort = study.Effort.quick()
+    rows = {method.name: {"name": method.name} for method in study._chosen((), effort)}
+    rows["aqlm 2x8 g8"] = {"name": "aqlm 2x8 g8"}
+    study._write(tmp_path / study.FILE, {"model": "tiny"} | asdict(effort), rows)
+    assert {row["name"] for row in study.run(tmp_path, "tiny", effort)} == set(rows)
+
+
 def test_slow_methods_run_only_by_name() -> None:
     usual = {method.name for method in study._chosen((), study.Effort())}
-    assert {method.name for method in study.METHODS} - usual == {"vptq v6 k4096"}
+    assert {method.name for method in study.METHODS} - usual == {
+        "vptq v6 k4096",
+        "aqlm 2x8 g8",
+        "pv-tuning 2x8 g8",
+    }
     assert [method.name for method in study._chosen(("vptq v6 k4096",), EFFORT)]
     assert len(study._chosen((), study.Effort.quick())) == 4
