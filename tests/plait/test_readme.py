@@ -36,6 +36,8 @@ HEAVY = {
     "agreement": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
     "area": (pytest.mark.rtl, pytest.mark.slow),
     "study": (pytest.mark.model, pytest.mark.slow, pytest.mark.long),
+    # the same command is on a page of the documentation, and run there
+    "waveform": (pytest.mark.rtl, pytest.mark.slow, pytest.mark.long),
     "demo": (pytest.mark.rtl, pytest.mark.model, pytest.mark.slow),
 }
 
