@@ -186,5 +186,5 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         assert (tmp_path / "site" / page).is_file()
     for path in (ROOT / "rtl").rglob("*.sv"):
         folder = tmp_path / "site" / path.relative_to(ROOT).with_suffix("")
-        assert f'<h1 id="{path.stem}">' in (folder / "index.html").read_text()
+        assert f'<h1 id="{path.stem.lower()}">' in (folder / "index.html").read_text()
     assert len([*(tmp_path / "site/formats").glob("*/index.html")]) == len(MODULES)
