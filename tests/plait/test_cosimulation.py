@@ -223,7 +223,9 @@ def test_a_linear_that_is_not_there() -> None:
 
 @pytest.mark.slow
 @pytest.mark.model
-@pytest.mark.parametrize("machine", ["bitmod-small", "bitmod-64x1"])
+@pytest.mark.parametrize(
+    "machine", ["bitmod-small", pytest.param("bitmod-64x1", marks=pytest.mark.long)]
+)
 def test_a_whole_layer(machine: str | Accelerator) -> None:
     """All seven linears of layer 0, 16 tokens, four formats, both kinds of activations."""
     results = list(cosimulate_layer(machine))

@@ -188,6 +188,8 @@ def build(
     from plait.hwgen.tools import verilator_environment
 
     os.environ.update(verilator_environment())
+    # a design takes longer to optimise than a bench runs it; Verilator's library stays optimised
+    os.environ["MAKEFLAGS"] += " OPT_FAST=-O0"
     os.environ["OBJCACHE"] = str(Path(__file__).with_name("object_cache.sh"))
     os.environ["PLAIT_OBJECTS"] = str(build_root.parent / "objects")
     files = sources_of(top, rtl=rtl) if sources is None else [rtl / source for source in sources]
@@ -203,9 +205,8 @@ def build(
             str(rtl / "lint" / "waivers.vlt"),
             *("-Wall", "--assert", "--timing"),
             *("--x-initial", "unique", "--x-assign", "unique"),
-            # cocotb's runner makes all signals public; a bench sees those of its top alone, and
-            # compiling takes longer than the few cycles that it runs
-            *("--no-public-flat-rw", "--public-depth", "1", "-CFLAGS", "-O0"),
+            # cocotb's runner makes all signals public; a bench sees those of its top alone
+            *("--no-public-flat-rw", "--public-depth", "1"),
             *options,
         ],
         always=True,

@@ -169,6 +169,7 @@ for name in accelerator_names():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_part_of_the_wheel_finds_its_files(distributions: Path, tmp_path: Path) -> None:
     """Presets, shapes, published rows, texts, RTL and templates, from an otherwise empty folder."""
     site, work = tmp_path / "site", tmp_path / "work"

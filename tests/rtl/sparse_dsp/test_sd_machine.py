@@ -40,7 +40,7 @@ def test_load(port_bits, flight, tmp_path):
     run("plait_sd_load", tmp_path, PortBits=port_bits, RowsInFlight=flight)
 
 
-@pytest.mark.parametrize("rows", [4, 1])
+@pytest.mark.parametrize("rows", [4, pytest.param(1, marks=LONG)])
 def test_multiply(rows, tmp_path):
     run("plait_sd_multiply", tmp_path, Rows=rows)
 
