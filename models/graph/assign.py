@@ -135,6 +135,8 @@ def _matches(rule: Rule, name: str) -> bool:
 
 
 def _check_pattern(graph: Graph, rule: Rule) -> None:
+    if not rule.pattern:
+        return
     names = [name for op in graph.ops for name in op.members()]
     if not any(_matches(rule, name) for name in names):
         known = [graph.display_name(op) for op in graph.ops]
@@ -180,7 +182,7 @@ def _applies(op: Op, role: str) -> bool:
 
 def _ruled(op: Op, role: str, rules: tuple[Rule, ...]) -> str | float | None:
     """What the last fitting rule says; only a rule with a pattern speaks of more than linears."""
-    name = op.members()[0]  # after _split the same rules fit every layer
+    name = member(op.path, op.layers[0]) if op.layers else op.path  # _split: as every other layer
     for rule in reversed(rules):
         general = rule.pattern in ("", "*")
         if role in rule.roles and _matches(rule, name):

@@ -131,7 +131,8 @@ def totals(parts: Parts, design: Design) -> dict[str, Floats]:
 
 
 def _closed_form(workload: Workload, machine: Roofline) -> Breakdown:
-    parts = closed_form_parts(workload, machine)
+    decoded = decoding(workload, machine, has_software=True)
+    parts = closed_form_parts(workload, machine, decoded)
     design = Design.of(machine)
     by_kernel = rungs(parts, design)
     if machine.tensor_parallel.devices == 1:
@@ -141,7 +142,7 @@ def _closed_form(workload: Workload, machine: Roofline) -> Breakdown:
     if not by_kernel["decode"].any():
         del by_kernel["decode"]
     totals = {"memory_bytes": weight_and_kv_bytes(workload)}
-    totals |= decoding(workload, machine, has_software=True).totals(workload, machine.decode_units)
+    totals |= decoded.totals(workload, machine.decode_units)
     return _breakdown(workload, machine, parts, by_kernel, totals)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
-from plait.sim.families.decode_units import decoding, software_operations
+from plait.sim.families.decode_units import Decoding, decoding, software_operations
 
 if TYPE_CHECKING:
     from plait.models.formats import Format
@@ -74,8 +74,7 @@ class Parts:
         """Put kernels together, in the order of their ops."""
         parts = list(parts)
         order = np.argsort(np.concatenate([part.row for part in parts]), kind="stable")
-        names = [field.name for field in dataclasses.fields(cls)]
-        joined = {n: np.concatenate([getattr(part, n) for part in parts])[order] for n in names}
+        joined = {n: np.concatenate([getattr(part, n) for part in parts])[order] for n in _KINDS}
         return cls(**joined)
 
     @property
@@ -89,13 +88,16 @@ class Parts:
 
     def at(self, chosen: NDArray[np.bool_]) -> Self:
         """Keep only the chosen kernels."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return type(self)(**{name: getattr(self, name)[chosen] for name in names})
+        return type(self)(**{name: getattr(self, name)[chosen] for name in _KINDS})
 
     def without_activations(self) -> Self:
         """Keep activations on chip: only weights, keys and values are moved."""
         nothing = np.zeros_like(self.operations)
         return dataclasses.replace(self, input_bytes=nothing, output_bytes=nothing)
+
+
+# array -> type of its entries
+_KINDS = {f.name: np.bool_ if "bool" in str(f.type) else np.float64 for f in fields(Parts)}
 
 
 class _Columns:
@@ -114,15 +116,11 @@ class _Columns:
 
     def parts(self, operations: Any, **given: Any) -> Parts:
         """Make kernels of these rows; what is not given is 0 or False."""
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(Parts):
-            is_flag = "bool" in str(field.type)
-            value = given.get(field.name, False if is_flag else 0.0)
-            kind = np.bool_ if is_flag else np.float64
-            values[field.name] = np.broadcast_to(np.asarray(value, kind), self.row.shape)
-        operations = np.broadcast_to(np.asarray(operations, np.float64), self.row.shape)
-        count = self.of["count"].astype(np.float64)
-        return Parts(**{**values, "row": self.row, "count": count, "operations": operations})
+        given |= {"operations": operations, "count": self.of["count"]}
+        values: dict[str, Any] = {n: np.zeros(self.row.shape, kind) for n, kind in _KINDS.items()}
+        for name, value in given.items():
+            values[name][:] = value
+        return Parts(**values | {"row": self.row})
 
 
 def _of_kind(workload: Workload, *kinds: str) -> _Columns:
@@ -239,13 +237,20 @@ def _query_blocks(c: _Columns, machine: Roofline, queries: Any) -> Any:
 # --- ours ------------------------------------------------------------------------------------
 
 
-def closed_form_parts(workload: Workload, machine: Roofline) -> Parts:
-    """Count everything once and in its own size."""
+def closed_form_parts(
+    workload: Workload, machine: Roofline, decoded: Decoding | None = None
+) -> Parts:
+    """Count everything once and in its own size.
+
+    Args:
+        decoded: what the machine's decode units take; None = ask.
+    """
     on_chip = machine.activations == "on_chip"
     scores = machine.scores or ("full" if on_chip else "causal")
     embedding = machine.embedding or ("matmul" if on_chip else "lookup")
     linears = _of_kind(workload, "linear", "experts")
-    decoded = decoding(workload, machine, has_software=True)
+    if decoded is None:
+        decoded = decoding(workload, machine, has_software=True)
     in_software = np.where(decoded.unit == "", software_operations(workload), 0.0)
     row, clock_hz = linears.row, machine.clock_hz or np.inf
     parts = [
