@@ -191,12 +191,31 @@ def _sums(model: _Model, matmuls: Matmuls, design: Design) -> NDArray[np.int64]:
     _check_size(matmuls, design)
     matmuls = matmuls.merged()
     arguments = _arguments(matmuls, design)
+    first, group = _distinct([a for a in arguments if a.ndim == 1])
+    arguments = [a[first] if a.ndim == 1 else a for a in arguments]
     parts = []
-    for start in range(0, len(design), _CHUNK):
+    for start in range(0, len(first), _CHUNK):
         chunk = [a[start : start + _CHUNK] if a.ndim == 1 else a for a in arguments]
         fields = np.broadcast_arrays(*model.function(*chunk))
         parts.append(np.stack([matmuls.count @ field for field in fields]))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1)[:, group]
+
+
+def _distinct(arrays: list[NDArray[np.int64]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first of every set of equal designs, and the set of each design.
+
+    Designs of a sweep that differ in clock, energy or area only do the same in every cycle.
+    """
+    import pandas as pd
+
+    group = np.zeros(len(arrays[0]), np.int64)
+    for array in arrays:
+        if array.strides != (0,):  # else one value for all
+            numbers, values = pd.factorize(array)
+            group, _ = pd.factorize(group * len(values) + numbers)
+    first = np.zeros(int(group.max(initial=0)) + 1, np.intp)
+    first[group[::-1]] = np.arange(len(group))[::-1]
+    return first, group
 
 
 def _check_size(matmuls: Matmuls, design: Design) -> None:
