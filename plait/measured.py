@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,13 +72,30 @@ def families() -> list[str]:
     return list(_MEASURED)
 
 
-def errors(family: str | None = None) -> Iterator[Error]:
-    """Measure every pair of one family, or of all; the Verilog's need Verilator."""
+def errors(family: str | None = None, workers: int = 1) -> Iterator[Error]:
+    """Measure every pair of one family, or of all; the Verilog's need Verilator.
+
+    Args:
+        family: None = all.
+        workers: processes; more than one start the calling program's main module anew.
+    """
     if family is not None and family not in _MEASURED:
         raise SpecError(unknown_name("family", family, _MEASURED), where="family")
-    for name in _MEASURED if family is None else [family]:
-        for measure in _MEASURED[name]:
-            yield from measure()
+    chosen = _MEASURED if family is None else [family]
+    parts = [(name, place) for name in chosen for place in range(len(_MEASURED[name]))]
+    if workers == 1 or len(parts) == 1:
+        for part in parts:
+            yield from _measured(part)
+        return
+    # fork would copy locks that numba's and NumPy's threads hold
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for found in pool.map(_measured, parts):
+            yield from found
+
+
+def _measured(part: tuple[str, int]) -> list[Error]:
+    name, place = part
+    return list(_MEASURED[name][place]())
 
 
 def write(path: str | Path, measured: list[Error]) -> None:
@@ -190,12 +209,23 @@ def _systolic() -> Iterator[Error]:
 
 
 def _offload() -> Iterator[Error]:
-    """Lamina: its formula and claims; serving systems of the papers; the attention unit."""
-    from plait import measured_offload, measured_serving
+    """Lamina: its formula and claims."""
+    from plait.measured_offload import measure
+
+    yield from measure()
+
+
+def _serving() -> Iterator[Error]:
+    """Serving systems of the papers."""
+    from plait.measured_serving import measure
+
+    yield from measure()
+
+
+def _attention() -> Iterator[Error]:
+    """The attention unit, golden and as Verilog."""
     from plait.measured_attention import attention_errors
 
-    yield from measured_offload.measure()
-    yield from measured_serving.measure()
     yield from attention_errors()
 
 
@@ -267,10 +297,16 @@ def _bit_serial_closed_form() -> Iterator[Error]:
 
 
 def _bit_serial_gates() -> Iterator[Error]:
-    """What needs Verilator."""
-    from plait.measured_bit_serial import on_long_shapes, on_short_shapes
+    """The Verilog on short shapes, in all formats."""
+    from plait.measured_bit_serial import on_short_shapes
 
     yield from on_short_shapes()
+
+
+def _bit_serial_long_gates() -> Iterator[Error]:
+    """The Verilog on shapes of 10,000 cycles and more."""
+    from plait.measured_bit_serial import on_long_shapes
+
     yield from on_long_shapes()
 
 
@@ -295,8 +331,9 @@ _MEASURED: dict[str, tuple[Callable[[], Iterator[Error]], ...]] = {
         _speedups,
         _bit_serial_closed_form,
         _bit_serial_gates,
+        _bit_serial_long_gates,
     ),
-    "offload": (_offload,),
+    "offload": (_offload, _serving, _attention),
     "roofline": (_roofline_published, _roofline_closed_form),
     "sparse_dsp": (_sparse_dsp,),
     "systolic": (_systolic,),

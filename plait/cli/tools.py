@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -103,7 +104,7 @@ def agreement(
 
     with progress("comparing") as work:
         measured = []
-        for error in part.errors(family):
+        for error in part.errors(family, os.cpu_count() or 1):
             measured.append(error)
             work.say(f"{error.what}: {error.shown}")
     if write:

@@ -11,11 +11,38 @@ import plait
 from plait.cli import main
 from plait.errors import SpecError
 from plait.measured import Error, errors, families, is_current, write
-from plait.measured_serving import measure as serving_errors
 
 MEASURED = [Error("cycles", "the authors'", 60, 0.0), Error("time", "GenZ", 8, 0.00099)]
 README = Path(__file__).resolve().parents[2] / "README.md"
 BOUNDS = {"roofline": 0.001, "systolic": 0.0}
+BEGIN = "<!-- measured errors:"
+
+# words of a row -> the largest difference it may show
+LIMITS = {
+    "rows of": 0.14,  # 13 %: our bit-serial machine has what the published simulator leaves out
+    "rows of the FlightLLM authors' simulator": 0.0,
+    "energy by part": 1e-4,  # printed to 4 digits
+    "knows how often alone": 0.02,  # stalls by chance
+    "equations of `published`": 0.1,  # fill and drain
+    "times and bandwidth of `offload`": 5e-6,  # printed to 4 decimals
+    "mean batch over": 0.15,
+    "time saved by overlap": 0.15,
+    "root mean square": 0.005,
+    "decode steps measured on a U280": 0.15,
+    "golden attention": 0.001,
+}
+EXACT = (
+    "the Verilog of `bitmod-small` | ",
+    "the Verilog of `bitmod-small`, memory stalling",
+    "the Verilog of `flightllm-small`",
+    "attention unit's Verilog",
+    "cycles of attention predicted",
+    "cycles of the recurrence",
+    "golden model, bit for bit",
+    "an independent program",
+    "`offload`, `timeline`",
+    "figures of SCALE-Sim",
+)
 
 
 @pytest.mark.parametrize("family", BOUNDS)
@@ -25,39 +52,31 @@ def test_families_without_verilog(family: str) -> None:
     assert (frame["largest"] <= BOUNDS[family]).all()
 
 
-@pytest.mark.slow
-def test_offload() -> None:
-    """Our own views agree; what the paper claims is reproduced in part, and said as it is."""
-    measured = {error.what: error.largest for error in errors("offload")}
-    exact = [what for what, largest in measured.items() if largest == 0]
-    served = [error for error in serving_errors() if error.largest == 0]
-    assert len(served) == 6
-    ours = [what.split()[0] for what in exact if what not in {error.what for error in served}]
-    assert ours == ["time", "partial", "cycles"]
-    assert measured["times and bandwidth of `offload`, `published`"] < 5e-6
-    reproduced = [
-        largest for what, largest in measured.items() if "mean batch" in what or "saved" in what
+def test_the_figures_of_the_readme() -> None:
+    """`make check` measures them all again and compares; here is how large they may be."""
+    largest = {f"{row.what} | {row.against}": row.largest for row in _rows_of_readme()}
+    for said, bound in LIMITS.items():
+        chosen = {pair: value for pair, value in largest.items() if said in pair}
+        assert chosen, said
+        assert {pair: value for pair, value in chosen.items() if value > bound} == {}
+    for said in EXACT:
+        assert {value for pair, value in largest.items() if said in pair} == {0.0}, said
+
+
+def _rows_of_readme() -> list[Error]:
+    table = README.read_text(encoding="utf-8").split(BEGIN)[1].split("<!-- end")[0]
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines() if line[:2] == "| "]
+    return [
+        Error(what, against, int(cases), float(shown.removesuffix(" %")) / 100)
+        for what, against, cases, shown in cells[1:]
     ]
-    assert len(reproduced) == 3
-    assert max(reproduced) < 0.15
 
 
-@pytest.mark.rtl
-@pytest.mark.slow
-def test_bit_serial() -> None:
-    measured = list(errors("bit_serial"))
-    exact = [e for e in measured if e.largest == 0]
-    assert len(exact) >= 8  # cycles and values, bit for bit
-    (by_chance,) = (e for e in measured if "how often alone" in e.against)
-    assert by_chance.cases >= 50
-    assert by_chance.largest < 0.02
-    # Our machine has what the published equations leave out.
-    (published,) = (e for e in measured if e.against == "equations of `published`")
-    assert published.largest < 0.1
-    ours = [e for e in measured if "`closed_form`" in e.what]
-    assert max(e.largest for e in ours) < 0.2
-    others = {e for e in measured if e not in (by_chance, published, *ours)}
-    assert max(e.largest for e in others) < 0.005
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_measure_the_same_in_the_same_order(workers: int) -> None:
+    found = list(errors("roofline", workers))
+    assert [error.what.split()[0] for error in found] == ["time", "operations", "time"]
+    assert max(error.largest for error in found) <= BOUNDS["roofline"]
 
 
 def test_an_unknown_family() -> None:
