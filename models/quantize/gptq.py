@@ -18,6 +18,7 @@ from plait.errors import FormatError
 from plait.models import formats
 from plait.models.formats import Format
 from plait.models.formats.packing import code_dtype
+from plait.models.quantize._columns import make_up
 from plait.models.quantize.calibrate import as_statistics
 from plait.models.quantize.granularity import Granularity, PerTensor
 from plait.models.quantize.hessian import damped, inverse_factor
@@ -88,34 +89,38 @@ def gptq_codes(
     safe, silent = damped(hessian, damp)
     find = _range_rule(fmt)
     groups = -(-inputs // size)
-    scales, zeros = np.empty((2, work.shape[0], groups))
+    scales, zeros = np.empty((2, groups, work.shape[0]))
     for group in range(groups):
-        scales[:, group], zeros[:, group] = find(work[:, group * size : (group + 1) * size])
+        scales[group], zeros[group] = find(work[:, group * size : (group + 1) * size])
     fixed = act_order or groups == 1
     work[:, silent] = 0
     order = np.argsort(-np.diag(safe), kind="stable") if act_order else np.arange(inputs)
     work = work[:, order]
     upper = inverse_factor(safe[np.ix_(order, order)])
-    codes, quantised = np.empty(work.shape, np.int64), np.empty(work.shape)
+    codes, quantised = np.empty(work.T.shape, np.int64), np.empty(work.T.shape)
     loss = 0.0
     for start in range(0, inputs, block):
         stop = min(start + block, inputs)
-        piece = work[:, start:stop].copy()
+        piece = np.array(work[:, start:stop].T, order="C")  # always a copy
         errors = np.empty_like(piece)
         for j in range(start, stop):
             group = order[j] // size
             if not fixed and j % size == 0:
-                scales[:, group], zeros[:, group] = find(work[:, j : j + size])
-            column = piece[:, j - start]
-            codes[:, j], values = _round(fmt, column, scales[:, group], zeros[:, group])
-            quantised[:, j] = values
-            error = (column - values) / upper[j, j]
+                scales[group], zeros[group] = find(work[:, j : j + size])
+            column, error = piece[j - start], errors[j - start]
+            codes[j], quantised[j] = _round(fmt, column, scales[group], zeros[group])
+            np.divide(column - quantised[j], upper[j, j], out=error)
             loss += float(np.square(error).sum() / 2)
-            piece[:, j - start :] -= np.outer(error, upper[j, j:stop])
-            errors[:, j - start] = error
-        work[:, stop:] -= errors @ upper[start:stop, stop:]
+            make_up(piece[j - start + 1 :], error, upper[j, j + 1 : stop])
+        work[:, stop:] -= errors.T @ upper[start:stop, stop:]
     back = np.argsort(order)
-    return ColumnCodes(codes[:, back], scales, zeros, quantised[:, back], loss)
+    return ColumnCodes(
+        codes=np.ascontiguousarray(codes[back].T),
+        scales=np.ascontiguousarray(scales.T),
+        zeros=np.ascontiguousarray(zeros.T),
+        quantised=np.ascontiguousarray(quantised[back].T),
+        loss=loss,
+    )
 
 
 def gptq(

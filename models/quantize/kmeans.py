@@ -10,9 +10,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Clusters", "best_palette", "cluster_vectors", "farthest_points", "nearest"]
+from plait.models.quantize._nearest import (
+    BLOCK_ENTRIES,
+    farthest_points,
+    nearest_entries,
+    sum_by_label,
+)
 
-_AT_ONCE = 1 << 22  # distances computed at a time
+__all__ = ["Book", "Clusters", "best_palette", "cluster_vectors", "nearest"]
 
 Float64 = NDArray[np.float64]
 
@@ -92,11 +97,11 @@ def cluster_vectors(
         rounds: at most; it stops when no centroid moves (relative 1e-6, absolute 1e-8).
     """
     mass = np.ones(len(vectors)) if weights is None else weights
+    vectors = np.ascontiguousarray(vectors, np.float64)
     centroids = farthest_points(vectors, entries)
     for done in range(1, rounds + 1):  # noqa: B007 - the count is the result
         labels = nearest(vectors, centroids)
-        total = np.bincount(labels, mass, entries)
-        sums = np.stack([np.bincount(labels, mass * part, entries) for part in vectors.T], axis=1)
+        total, sums = sum_by_label(vectors, labels, mass, entries)
         moved = np.where(
             total[:, None] > 0, sums / np.where(total > 0, total, 1)[:, None], centroids
         )
@@ -107,34 +112,26 @@ def cluster_vectors(
     return Clusters(centroids, done)
 
 
-def nearest(vectors: Float64, centroids: Float64) -> NDArray[np.intp]:
+class Book:
+    """Entries [k, v] made ready to find the nearest of many vectors."""
+
+    def __init__(self, entries: Float64) -> None:
+        self.entries = entries
+        padding = -len(entries) % BLOCK_ENTRIES
+        half = np.pad(np.square(entries).sum(axis=1) / 2, (0, padding), constant_values=np.inf)
+        blocks = np.pad(entries, ((0, padding), (0, 0))).reshape(
+            -1, BLOCK_ENTRIES, entries.shape[1]
+        )
+        self._half = half.reshape(-1, BLOCK_ENTRIES)
+        self._blocks = np.ascontiguousarray(blocks.transpose(0, 2, 1))
+
+    def nearest(self, vectors: Float64) -> NDArray[np.int64]:
+        """Index of the nearest entry of each vector [n, v], the first of equals."""
+        labels = np.empty(len(vectors), np.int64)
+        nearest_entries(np.ascontiguousarray(vectors), self._blocks, self._half, labels)
+        return labels
+
+
+def nearest(vectors: Float64, centroids: Float64) -> NDArray[np.int64]:
     """Index of the nearest centroid of each vector, the first of equals."""
-    half = np.square(centroids).sum(axis=1) / 2
-    rows = max(1, _AT_ONCE // len(centroids))
-    labels = np.empty(len(vectors), np.intp)
-    for start in range(0, len(vectors), rows):
-        part = vectors[start : start + rows]
-        labels[start : start + rows] = (half - part @ centroids.T).argmin(axis=1)
-    return labels
-
-
-@numba.njit(cache=True)
-def farthest_points(vectors, entries):
-    """Vector 0, then again and again the vector farthest from all chosen ones: [entries, v]."""
-    n, length = vectors.shape
-    chosen = np.empty((entries, length))
-    distance = np.full(n, np.inf)
-    at = 0
-    for k in range(entries):
-        chosen[k] = vectors[at]
-        farthest = -1.0
-        for i in range(n):
-            d = 0.0
-            for c in range(length):
-                d += (vectors[i, c] - chosen[k, c]) ** 2
-            if d < distance[i]:
-                distance[i] = d
-            if distance[i] > farthest:
-                farthest = distance[i]
-                at = i
-    return chosen
+    return Book(centroids).nearest(vectors)

@@ -69,9 +69,7 @@ def code_step(
     scales = np.repeat(found.scales, found.codes.shape[1])
     wanted = (target.reshape(-1, group) / scales[:, None])[chosen]
     codes = found.codes.reshape(-1, count).copy()
-    codes[chosen] = _beam.search_groups(
-        np.ascontiguousarray(wanted), found.books, codes[chosen], beam
-    )
+    codes[chosen] = _beam.search_groups(wanted, found.books, codes[chosen], beam)
     moved = replace(found, codes=codes.reshape(found.codes.shape))
     if trust is None:
         return moved
@@ -94,7 +92,7 @@ def subspace_sweep(
     Args:
         groups: how many groups, those of the largest gradients; None = all.
     """
-    count, _, length = found.books.shape
+    length = found.books.shape[2]
     columns = found.codes.shape[1]
     slope = gradients(weight, gram, found)[2]
     norms = np.square(slope).reshape(-1, length).sum(axis=1)
@@ -103,21 +101,20 @@ def subspace_sweep(
         for c in range(0, columns * length, length)
     ]
     codes, difference = found.codes.copy(), found.quantised - weight
-    for place in np.argsort(-norms, kind="stable")[:groups]:
-        row, column = divmod(int(place), columns)
-        part = slice(column * length, (column + 1) * length)
-        if steepness[column] <= 0:
-            continue
-        # The step over L: (2 d gram / outputs) / (2 lambda / outputs), outputs cancel.
-        step = difference[row] @ gram[:, part] / steepness[column]
-        current = difference[row, part] + weight[row, part]
-        target = current - step
-        start = codes[row, column][None]
-        new = _beam.search_groups(target[None] / found.scales[row], found.books, start, beam)[0]
-        value = found.scales[row] * found.books[np.arange(count), new].sum(axis=0)
-        if np.square(value - target).sum() < np.square(current - target).sum():
-            codes[row, column] = new
-            difference[row, part] = value - weight[row, part]
+    rows, places = np.divmod(np.argsort(-norms, kind="stable")[:groups], columns)
+    by_row = np.argsort(rows, kind="stable")  # what moves in a row does not reach the others
+    _beam.move_groups(
+        places[by_row],
+        np.searchsorted(rows[by_row], np.arange(len(codes) + 1)),
+        gram,
+        np.array(steepness),
+        found.books,
+        found.scales,
+        beam,
+        weight,
+        difference,
+        codes,
+    )
     return replace(found, codes=codes)
 
 

@@ -17,10 +17,11 @@ from plait.errors import FormatError
 from plait.models import formats
 from plait.models.formats import Format
 from plait.models.formats.packing import code_dtype
+from plait.models.quantize._columns import make_up
 from plait.models.quantize.calibrate import as_statistics
 from plait.models.quantize.granularity import Granularity
 from plait.models.quantize.hessian import damped, inverse_factor
-from plait.models.quantize.kmeans import cluster_vectors, nearest
+from plait.models.quantize.kmeans import Book, cluster_vectors
 from plait.models.quantize.layout import pack_matrix
 from plait.models.quantize.rtn import check_weight
 from plait.models.quantize.tensor import QuantizedTensor
@@ -96,14 +97,15 @@ def vector_codes(
     mass = np.repeat(np.diag(plain), permuted.shape[0] // vector)
 
     clusters = cluster_vectors(_vectors(permuted, vector), entries, mass, rounds)
-    books = [clusters.centroids]
-    first = _look_up(books, _search(_vectors(permuted, vector), books), permuted.shape)
+    books = [Book(clusters.centroids)]
+    first = _look_up(books, _search(_vectors(permuted, vector), books))
+    first = first.reshape(permuted.T.shape).T
     restore = np.ones(len(order)) if scales is None else scales[order]
     before = pair_error((first - permuted)[:outputs] * restore, plain)
     codes, values, errors = _column_pass(permuted, upper, books, vector)
     if residual_entries:
         residual = cluster_vectors(_vectors(errors, vector), residual_entries, mass, rounds)
-        books.append(residual.centroids)
+        books.append(Book(residual.centroids))
         codes, values, _ = _column_pass(permuted, upper, books, vector)
     after = pair_error((values - permuted)[:outputs] * restore, plain)
 
@@ -114,8 +116,8 @@ def vector_codes(
         scales, biases = scales[order], biases[order]
     return VectorCodes(
         permutation=order.astype(np.int64),
-        codebook=books[0],
-        residual_codebook=books[1] if residual_entries else None,
+        codebook=books[0].entries,
+        residual_codebook=books[1].entries if residual_entries else None,
         index=codes[0],
         residual_index=codes[1] if residual_entries else None,
         column_scales=scales,
@@ -234,46 +236,42 @@ def _vectors(matrix: Float64, vector: int) -> Float64:
     return np.ascontiguousarray(matrix.T).reshape(-1, vector)
 
 
-def _search(vectors: Float64, books: list[Float64]) -> list[NDArray[np.intp]]:
+def _search(vectors: Float64, books: list[Book]) -> list[NDArray[np.int64]]:
     """The nearest entry, then the nearest residual to what is left."""
     found, left = [], vectors
     for book in books:
-        found.append(nearest(left, book))
-        left = left - book[found[-1]]
+        found.append(book.nearest(left))
+        left = left - book.entries[found[-1]]
     return found
 
 
-def _look_up(
-    books: list[Float64], codes: list[NDArray[np.intp]], shape: tuple[int, int]
-) -> Float64:
-    """The inverse of ``_vectors`` for the sum of the entries."""
-    total = sum(
-        (book[code] for book, code in zip(books[1:], codes[1:], strict=True)), books[0][codes[0]]
-    )
-    return np.asarray(total).reshape(shape[1], shape[0]).T
+def _look_up(books: list[Book], codes: list[NDArray[np.int64]]) -> Float64:
+    """The sums of the entries, [vectors, v]."""
+    parts = (book.entries[code] for book, code in zip(books[1:], codes[1:], strict=True))
+    return np.asarray(sum(parts, books[0].entries[codes[0]]))
 
 
 def _column_pass(
-    matrix: Float64, upper: Float64, books: list[Float64], vector: int
+    matrix: Float64, upper: Float64, books: list[Book], vector: int
 ) -> tuple[list[NDArray[np.int64]], Float64, Float64]:
     """Codes [row, input] of each book, values and errors of each column."""
-    work, columns = matrix.copy(), matrix.shape[1]
-    codes = [np.empty((matrix.shape[0] // vector, columns), np.int64) for _ in books]
-    values, errors = np.empty_like(matrix), np.empty_like(matrix)
+    work, (outputs, columns) = matrix.copy(), matrix.shape
+    codes = [np.empty((columns, outputs // vector), np.int64) for _ in books]
+    values, errors = np.empty((2, columns, outputs))
     for start in range(0, columns, 128):
         stop = min(start + 128, columns)
-        scaled = np.empty((matrix.shape[0], stop - start))
+        piece = np.array(work[:, start:stop].T, order="C")  # always a copy
         for j in range(start, stop):
-            column = work[:, j].copy()
+            column = piece[j - start]
             found = _search(column.reshape(-1, vector), books)
             for book, index in zip(codes, found, strict=True):
-                book[:, j] = index
-            values[:, j] = _look_up(books, found, (matrix.shape[0], 1))[:, 0]
-            errors[:, j] = column - values[:, j]
-            scaled[:, j - start] = errors[:, j] / upper[j, j]
-            work[:, j + 1 : stop] -= np.outer(scaled[:, j - start], upper[j, j + 1 : stop])
-        work[:, stop:] -= scaled @ upper[start:stop, stop:]
-    return codes, values, errors
+                book[j] = index
+            values[j] = _look_up(books, found).reshape(-1)
+            errors[j] = column - values[j]
+            column[:] = errors[j] / upper[j, j]
+            make_up(piece[j - start + 1 :], column, upper[j, j + 1 : stop])
+        work[:, stop:] -= piece.T @ upper[start:stop, stop:]
+    return [np.ascontiguousarray(book.T) for book in codes], values.T, errors.T
 
 
 def _format_of(found: VectorCodes) -> Format:
