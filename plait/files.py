@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from plait.errors import PlaitError
+from plait.errors import PlaitError, SpecError
 
-__all__ = ["read_text", "reason", "refuse_unwritable", "write_atomically"]
+__all__ = ["read_text", "reason", "refuse_unwritable", "text_around", "write_atomically"]
 
 _LARGEST_TEXT_BYTES = 1 << 28
 
@@ -43,6 +43,19 @@ def read_text(path: str | Path) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise PlaitError("not text", where=source, expected="UTF-8") from None
+
+
+def text_around(path: str | Path, begin: str, end: str) -> tuple[str, str]:
+    """Give the text before a marker and that behind another, between which a program writes.
+
+    Raises:
+        SpecError: the file lacks one of them.
+    """
+    before, begins, rest = read_text(path).partition(begin)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise SpecError("no place for the table", where=str(path), expected=f"{begin} and {end}")
+    return before, after
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from plait.errors import SpecError, unknown_name
-from plait.files import read_text, write_atomically
+from plait.files import read_text, text_around, write_atomically
 from plait.models.graph import load_graph
 from plait.sim import load_accelerator, simulate
 
@@ -100,23 +100,15 @@ def _measured(part: tuple[str, int]) -> list[Error]:
 
 def write(path: str | Path, measured: list[Error]) -> None:
     """Replace the table between the markers of a file of Markdown."""
-    before, after = _around(path)
+    before, after = text_around(path, _BEGIN, _END)
     with write_atomically(path) as temporary:
         temporary.write_text(before + _table(measured) + after, encoding="utf-8")
 
 
 def is_current(path: str | Path, measured: list[Error]) -> bool:
     """Whether a file's table is what was just measured."""
-    before, after = _around(path)
+    before, after = text_around(path, _BEGIN, _END)
     return read_text(path) == before + _table(measured) + after
-
-
-def _around(path: str | Path) -> tuple[str, str]:
-    before, begins, rest = read_text(path).partition(_BEGIN)
-    _, ends, after = rest.partition(_END)
-    if not begins or not ends:
-        raise SpecError("no place for the table", where=str(path), expected=f"{_BEGIN} and {_END}")
-    return before, after
 
 
 def _table(measured: list[Error]) -> str:

@@ -12,8 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import SpecError
-from plait.files import read_text, write_atomically
+from plait.files import text_around, write_atomically
 from plait.study import MACHINES, TEXTS, Effort, front
 
 if TYPE_CHECKING:
@@ -61,10 +60,7 @@ def document(path: str | Path, rows: list[Row], effort: Effort) -> None:
         SpecError: the file has no markers.
     """
     path = Path(path)
-    before, begins, rest = read_text(path).partition(_BEGIN)
-    _, ends, after = rest.partition(_END)
-    if not begins or not ends:
-        raise SpecError("no place for the table", where=str(path), expected=f"{_BEGIN} and {_END}")
+    before, after = text_around(path, _BEGIN, _END)
     head, lines = cells(rows)
     drawing = f"{path.stem}-front.svg"
     marked = ["| " + " | ".join(line) + " |" for line in (head, *lines)]
