@@ -28,6 +28,15 @@ def study(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="One method; repeatable.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Processes; one a core unless given, at most four.",
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Every measure, a row a method.")
     ] = None,
@@ -44,7 +53,7 @@ def study(
 ) -> None:
     """Compare methods of quantising: bits, perplexity, KL, agreement, and a token's time.
 
-    A study that was stopped goes on where it was. The full one takes tens of minutes.
+    A study that was stopped goes on where it was. The full one takes tens of minutes on two cores.
     """
     from plait import study as part
     from plait import study_page as page
@@ -52,7 +61,7 @@ def study(
 
     effort = part.Effort.quick() if quick else part.Effort()
     with progress("study") as work:
-        rows = list(part.run(output, model, effort, tuple(only or ()), work.say))
+        rows = part.run(output, model, effort, tuple(only or ()), work.say, workers)
     found = part.front(rows)
     if csv:
         with write_atomically(csv) as temporary:

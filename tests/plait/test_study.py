@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import torch
 
 from plait import api, study, study_page
 from plait.cli import main
-from plait.errors import SpecError
+from plait.errors import PlaitError, SpecError
 from plait.models.llm import Decoder, LLMShape
 from plait.models.quantize import method_names
 
@@ -38,12 +38,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_rows_and_going_on(loads: list[str], tmp_path: Path) -> None:
-    first = list(study.run(tmp_path, "tiny", EFFORT, ONLY[:1]))
-    rows = list(study.run(tmp_path, "tiny", EFFORT, ONLY))
+    first = study.run(tmp_path, "tiny", EFFORT, ONLY[:1], workers=1)
+    rows = study.run(tmp_path, "tiny", EFFORT, ONLY, workers=1)
     assert rows[0] == first[0]
     assert [row["name"] for row in rows] == list(ONLY)
     assert len(loads) == 2
-    assert list(study.run(tmp_path, "tiny", EFFORT, ONLY)) == rows
+    assert study.run(tmp_path, "tiny", EFFORT, ONLY, workers=1) == rows
     assert len(loads) == 2  # all was there
     for row in rows:
         assert 4 <= row["bits_per_weight"] < 5
@@ -62,15 +62,15 @@ def test_rows_and_going_on(loads: list[str], tmp_path: Path) -> None:
 def test_another_study_is_not_continued(loads: list[str], tmp_path: Path) -> None:
     (tmp_path / study.FILE).write_text('{"model": "other"}\n')
     with pytest.raises(SpecError, match="rows of another study"):
-        list(study.run(tmp_path, "tiny", EFFORT, ONLY[:1]))
+        study.run(tmp_path, "tiny", EFFORT, ONLY[:1], workers=1)
     (tmp_path / study.FILE).write_text("{")
     with pytest.raises(SpecError, match="not the rows of a study"):
-        list(study.run(tmp_path, "tiny", EFFORT, ONLY[:1]))
+        study.run(tmp_path, "tiny", EFFORT, ONLY[:1], workers=1)
 
 
 def test_an_unknown_method_lists_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="gptq int4"):
-        list(study.run(tmp_path, "tiny", EFFORT, ("gptq int5",)))
+        study.run(tmp_path, "tiny", EFFORT, ("gptq int5",))
 
 
 def test_the_page_the_file_and_the_drawing(
@@ -80,7 +80,7 @@ def test_the_page_the_file_and_the_drawing(
     monkeypatch.setattr(study, "Effort", lambda: EFFORT)
     page, html, csv = tmp_path / "page.md", tmp_path / "page.html", tmp_path / "rows.csv"
     page.write_text(f"# Title\n\n{study_page._BEGIN}\nold\n{study_page._END}\n\nThe end.\n")
-    command = ["study", "tiny", "-o", str(tmp_path / "kept"), "--json"]
+    command = ["study", "tiny", "-o", str(tmp_path / "kept"), "--json", "--workers", "1"]
     command += [part for name in ONLY for part in ("--only", name)]
     assert main([*command, "--write", str(page), "--html", str(html), "--csv", str(csv)]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -127,20 +127,34 @@ def test_methods_name_what_they_are() -> None:
     assert set(method_names()) <= {method.method for method in study.METHODS}
 
 
-def test_rows_of_slow_methods_are_shown_once_they_are_there(tmp_path: Path) -> None:
-    effort = study.Effort.quick()
-    rows = {method.name: {"name": method.name} for method in study._chosen((), effort)}
-    rows["aqlm 2x8 g8"] = {"name": "aqlm 2x8 g8"}
-    study._write(tmp_path / study.FILE, {"model": "tiny"} | asdict(effort), rows)
-    assert {row["name"] for row in study.run(tmp_path, "tiny", effort)} == set(rows)
-
-
-def test_slow_methods_run_only_by_name() -> None:
-    usual = {method.name for method in study._chosen((), study.Effort())}
-    assert {method.name for method in study.METHODS} - usual == {
-        "vptq v6 k4096",
-        "aqlm 2x8 g8",
-        "pv-tuning 2x8 g8",
-    }
-    assert [method.name for method in study._chosen(("vptq v6 k4096",), EFFORT)]
+def test_a_full_study_has_every_method_and_a_quick_one_four() -> None:
+    assert study._chosen((), study.Effort()) == list(study.METHODS)
     assert len(study._chosen((), study.Effort.quick())) == 4
+
+
+def test_methods_of_one_recipe_are_quantised_once(
+    loads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantised: list[str] = []
+    quantize = api.quantize
+    monkeypatch.setattr(
+        api, "quantize", lambda *args, **options: quantised.append("") or quantize(*args, **options)
+    )
+    rows = study.run(
+        tmp_path, "tiny", EFFORT, ("dgq int4", "dgq int4, int8 activations"), workers=1
+    )
+    assert len(quantised) == 1
+    assert rows[0]["bits_per_weight"] == rows[1]["bits_per_weight"]
+    assert rows[0]["kl_nats_novel"] != rows[1]["kl_nats_novel"]
+
+
+def test_processes_tell_what_is_wrong_and_leave_threads_alone(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    with pytest.raises(PlaitError, match="no-such-model"):
+        study.run(tmp_path, "no-such-model", EFFORT, ONLY, workers=2)
+    assert dict(os.environ) == before
+
+
+def test_no_processes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="workers: out of range, got 0"):
+        study.run(tmp_path, "tiny", EFFORT, ONLY, workers=0)
