@@ -29,11 +29,11 @@ Row = dict[str, Any]
 def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
     """The head and the lines of the table: the dense model, then the methods by bits."""
     head = ["method", "bits a weight", *(f"perplexity, {text}" for text in TEXTS)]
-    head += ["KL to dense, nats", "same top-1 token, %"]
+    head += ["KL to dense, nats", "same top-1 token, %", "quantising, CPU s"]
     head += [f"one token on {machine}" for machine in MACHINES]
     first = rows[0]
     dense = [f"{first[f'perplexity_dense_{text}']:.2f}" for text in TEXTS]
-    lines = [["dense, as stored", "", *dense, "0", "100", *[""] * len(MACHINES)]]
+    lines = [["dense, as stored", "", *dense, "0", "100", *[""] * (1 + len(MACHINES))]]
     marks = refusals(rows)
     ordered: list[Row] = front(rows).to_dict("records")  # type: ignore[assignment] # keys are names
     for row in ordered:
@@ -42,7 +42,8 @@ def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
         kl = _mean(row, "kl_nats", 1)
         top1 = _mean(row, "top1_agreement", 100)
         tokens = [_token(row, machine, marks) for machine in MACHINES]
-        lines.append([name, f"{row['bits_per_weight']:.3f}", *measured, kl, top1, *tokens])
+        seconds = f"{row['quantising_cpu_s']:.0f}"
+        lines.append([name, f"{row['bits_per_weight']:.3f}", *measured, kl, top1, seconds, *tokens])
     return head, lines
 
 
