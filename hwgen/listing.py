@@ -13,8 +13,8 @@ from plait.hwgen.bit_serial import program as bit_serial
 from plait.hwgen.generate import MANIFEST
 from plait.hwgen.mem_file import read_mem
 from plait.hwgen.sparse_dsp import program as sparse_dsp
-from plait.hwgen.sparse_dsp.assemble import SEGMENT_MAGIC
 from plait.hwgen.sparse_dsp.ends import check_segments
+from plait.hwgen.sparse_dsp.link import SEGMENT_MAGIC
 from plait.sim.compiler.instruction import Program
 
 __all__ = ["listing"]

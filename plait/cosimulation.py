@@ -34,6 +34,7 @@ from plait.sim.families.bit_serial_schedule import (
 )
 from plait.sim.spec import Accelerator, load_accelerator
 from plait.sim.spec.base import Phase
+from plait.sim.spec.sparse_dsp import SparseDsp
 
 if TYPE_CHECKING:
     from plait.models.llm.decoder import Decoder
@@ -184,7 +185,7 @@ def cosimulate_layer(
         trace: file that gets the waveform (VCD) of the last run.
     """
     machine = load_accelerator(machine)
-    if machine.family == "sparse_dsp":
+    if isinstance(machine, SparseDsp):
         from plait.cosimulation_sparse import cosimulate_sparse
 
         yield from cosimulate_sparse(

@@ -17,26 +17,30 @@ from plait.errors import SpecError, unknown_name
 from plait.hwgen import native
 from plait.hwgen.design import Design
 from plait.hwgen.generate import design_of
-from plait.hwgen.sparse_dsp.assemble import Image, read_vector
-from plait.hwgen.sparse_dsp.checked import CheckedProgram, Value
+from plait.hwgen.sparse_dsp.checked import CheckedProgram
 from plait.hwgen.sparse_dsp.layer import Layer, append_layer, channels_of, pruned
-from plait.hwgen.sparse_dsp.weights import BLOCK
+from plait.hwgen.sparse_dsp.link import Image
+from plait.hwgen.sparse_dsp.operands import read_vector
+from plait.hwgen.sparse_dsp.parameters import core_from
+from plait.models.graph import load_graph
+from plait.sim.compiler.relocatable import Vector
 from plait.sim.families.bit_serial_schedule import MEMORY_LATENCY_CYCLES, Memory
-from plait.sim.families.sparse_dsp_schedule import Schedule, schedule
-from plait.sim.spec import Accelerator
+from plait.sim.families.sparse_dsp_verilog import Run, run_units
+from plait.sim.spec.sparse_dsp import BLOCK, SparseDsp
 
 if TYPE_CHECKING:
     from plait.models.llm.decoder import Decoder
 
-__all__ = ["cosimulate_sparse", "predicted", "run_checked"]
+__all__ = ["cosimulate_sparse", "layer_of", "predicted", "run_checked"]
 
 _FORMATS = {"int8": 8, "int4": 4}
 _SLACK_CYCLES = 10_000
 _INT8 = 127
+_MODEL = "smollm2-135m"
 
 
 def cosimulate_sparse(
-    machine: Accelerator,
+    machine: SparseDsp,
     op: str | None = None,
     *,
     formats: Sequence[str] = ("int4",),
@@ -62,23 +66,25 @@ def cosimulate_sparse(
         if format not in _FORMATS:
             raise SpecError(unknown_name("weight format of the layer", format, _FORMATS))
     design = design_of(machine)
-    module = load_module("smollm2-135m")
+    module = load_module(_MODEL)
     for format in formats:
-        program = CheckedProgram(design.parameters)
+        program = CheckedProgram(core_from(design.parameters))
         if op is None:
-            layer = _layer(module, tokens)
-            result, _ = append_layer(program, layer, _FORMATS[format])["hidden"]
+            layer = layer_of(module, tokens)
+            defaults = machine.formats.resolve(_MODEL, "decode")
+            workload = load_graph(_MODEL).bind("decode", 1, tokens, {"weight": format}, defaults)
+            append_layer(program, workload, machine, layer)
             hidden = len(layer.hidden)
-            name, shape = "layers.0", (1, hidden, hidden)
+            name, shape, result = "layers.0", (1, hidden, hidden), program.checks[-1].vector
         else:
-            result, shape = _append_linear(program, module, op, _FORMATS[format], tokens, design)
+            result, shape = _append_linear(program, module, op, _FORMATS[format], tokens)
             name = op
-        image = program.assembler.image()
-        expected = predicted(design, image, stall, seed)
-        run = run_checked(design, image, 2 * expected.cycles + _SLACK_CYCLES, stall, seed, trace)
+        image = program.image()
+        expected = predicted(program, stall, seed).times.cycles
+        run = run_checked(design, image, 2 * expected + _SLACK_CYCLES, stall, seed, trace)
         different = program.different(image, run.results)
-        at = program.assembler.address_in(image, result.vector)
-        words = run.results[at : at + result.vector.blocks]
+        at = image.address_of(result)
+        words = run.results[at : at + result.blocks]
         yield Cosimulation(
             machine=f"{machine.name} {design.parameters['Rows']} rows",
             op=name,
@@ -87,20 +93,19 @@ def cosimulate_sparse(
             activation="int8",
             shape=shape,
             stall=stall,
-            values_compared=sum(check.value.vector.elements for check in program.checks),
+            values_compared=sum(check.vector.elements for check in program.checks),
             values_different=sum(different.values()),
-            cycles_predicted=expected.cycles,
+            cycles_predicted=expected,
             cycles_measured=run.cycles,
             cycles_by_cause=run.counters,
-            outputs=read_vector(words, result.vector.elements).astype(np.float32)[None],
+            outputs=read_vector(words, result.elements).astype(np.float32)[None],
         )
 
 
-def predicted(design: Design, image: Image, stall: float = 0.0, seed: int = 0) -> Schedule:
-    """When the instructions of a program run, for this very pattern of stalls."""
+def predicted(program: CheckedProgram, stall: float = 0.0, seed: int = 0) -> Run:
+    """When the units of a program run, for this very pattern of stalls; no linker takes part."""
     memory = Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
-    depth = design.parameters["QueueDepth"]
-    return schedule(image.segments, image.segment_words, depth, memory)
+    return run_units(program.units, program.core, memory)
 
 
 def run_checked(
@@ -129,9 +134,9 @@ def run_checked(
 
 
 def _append_linear(
-    program: CheckedProgram, module: Decoder, op: str, bits: int, tokens: int, design: Design
-) -> tuple[Value, tuple[int, int, int]]:
-    rows = design.parameters["Rows"]
+    program: CheckedProgram, module: Decoder, op: str, bits: int, tokens: int
+) -> tuple[Vector, tuple[int, int, int]]:
+    rows = program.core.rows
     if tokens < rows:
         raise SpecError(
             "too few rows for a tile", where="tokens", got=tokens, expected=f">= {rows}"
@@ -144,12 +149,12 @@ def _append_linear(
     largest = np.abs(sums * scales).max() / 32000
     channels = channels_of(scales / largest, is_int8=False)
     tile = [program.vector(row) for row in inputs[-rows:]]
-    result = program.linear("mv", matrix, channels, tile[-1])
-    program.linear_rows("mm", matrix, channels, tile)
+    result = program.multiply("mv", matrix, channels, tile[-1:])
+    program.multiply("mm", matrix, channels, tile)
     return result, (rows, *matrix.codes.shape)
 
 
-def _layer(module: Decoder, tokens: int) -> Layer:
+def layer_of(module: Decoder, tokens: int) -> Layer:
     """Layer 0 with the state of the last token of the text."""
     import torch
 

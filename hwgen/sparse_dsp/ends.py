@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plait.errors import SpecError
-from plait.hwgen.sparse_dsp.weights import WORD_BYTES
-from plait.sim.compiler.instruction import LoadTarget, Program, Queue
+from plait.sim.compiler.core import GLOBAL_REGION_BITS, WORD_BYTES
+from plait.sim.compiler.instruction import FIELD_BITS, LoadTarget, Program, Queue
 from plait.sim.timeline import run
 
 __all__ = ["check_segments"]
-
-Integers = NDArray[np.int64]
 
 _ENTRIES = {
     LoadTarget.B: "BEntries",
@@ -28,8 +25,7 @@ _ENTRIES = {
     LoadTarget.A: "ABankEntries",
     LoadTarget.GLOBAL: "GlobalEntries",
 }
-_ADDRESS_BITS = 34
-_REGION_BITS = 10  # of the global buffer: who wrote it
+_ADDRESS_BITS = FIELD_BITS["address"][Queue.LD]
 
 
 def check_segments(
@@ -61,7 +57,7 @@ def _check_memory(program: Program, memory_words: int) -> None:
     for axis in ("1d", "2d", "3d"):
         strides = program[f"stride_{axis}"][moves].astype(np.int64)
         strides -= np.where(strides >> (_ADDRESS_BITS - 1) & 1, 1 << _ADDRESS_BITS, 0)
-        reach = strides * (_loops(program, axis)[moves] - 1)
+        reach = strides * (program.loops(axis)[moves] - 1)
         low, high = low + np.minimum(reach, 0), high + np.maximum(reach, 0)
     size = memory_words * WORD_BYTES
     wrong = (low < 0) | (high > size)
@@ -84,10 +80,10 @@ def _check_buffers(program: Program, parameters: Mapping[str, int]) -> None:
         words = program["length"][indices].astype(np.int64) // WORD_BYTES
         if queue == Queue.LD:
             for axis in ("1d", "2d", "3d"):
-                words = words * _loops(program, axis)[indices]
+                words = words * program.loops(axis)[indices]
         first = program["bank_address"][indices].astype(np.int64)
         if queue == Queue.ST:
-            first &= (1 << _REGION_BITS) - 1
+            first &= (1 << GLOBAL_REGION_BITS) - 1
         wrong = first + words > size
         if wrong.any():
             at = int(np.argmax(wrong))
@@ -100,9 +96,3 @@ def _check_buffers(program: Program, parameters: Mapping[str, int]) -> None:
 def _buffers(parameters: Mapping[str, int]) -> list[tuple[Queue, LoadTarget | None, int]]:
     filled = [(Queue.LD, mode, parameters[name]) for mode, name in _ENTRIES.items()]
     return [*filled, (Queue.ST, None, parameters["GlobalEntries"])]
-
-
-def _loops(program: Program, axis: str) -> Integers:
-    """Rows of an LD along an axis; an ST has one row, 0 counts as 1."""
-    loops = program[f"loops_{axis}"].astype(np.int64)
-    return np.where(program["queue"] == Queue.LD, np.maximum(loops, 1), 1)

@@ -9,19 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.hwgen.design import Design
-from plait.hwgen.sparse_dsp.assemble import Image
 from plait.hwgen.sparse_dsp.checked import CheckedProgram
+from plait.hwgen.sparse_dsp.layer import Layer
+from plait.hwgen.sparse_dsp.link import Image
+from plait.hwgen.sparse_dsp.parameters import core_from
 from plait.hwgen.sparse_dsp.program import disassemble
-from plait.hwgen.sparse_dsp.weights import KEPT, WEIGHT_BITS, SparseMatrix
+from plait.hwgen.sparse_dsp.weights import SparseMatrix
 from plait.models.golden.sparse_dsp_output import Channels
 from plait.models.golden.special_unit import UNIT_OPERATIONS, Constants
+from plait.models.graph.workload import Workload
+from plait.sim.compiler.core_units import TWO_OPERANDS
 from plait.sim.compiler.instruction import MiscOperation
-from plait.sim.families.sparse_dsp_schedule import schedule
+from plait.sim.compiler.kept import KEPT, WEIGHT_BITS
+from plait.sim.families.sparse_dsp_verilog import run_units
 
-__all__ = ["Example", "example", "random_channels", "random_matrix"]
+__all__ = ["Example", "example", "random_channels", "random_layer", "random_matrix"]
 
 _ELEMENTS = 160
-_TWO_OPERANDS = ("add", "mul", "rms_norm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +83,57 @@ def random_channels(rng: np.random.Generator, outputs: int, is_int8: bool) -> Ch
     )
 
 
+def random_layer(rng: np.random.Generator, workload: Workload) -> Layer:
+    """Weights and a state of the shapes of a workload's layers, norms with gains around 1."""
+    c = workload.columns
+    weights, gains = {}, {}
+    for row, op in enumerate(map(str, c["op"])):
+        name = op.rpartition(".")[2]
+        if "*" in op and c["kind"][row] == "linear":
+            shape = int(c["cout"][row]), int(c["cin"][row])
+            weights[name] = rng.standard_normal(shape) / np.sqrt(shape[1])
+        elif "*" in op and c["kind"][row] == "norm":
+            gains[name] = 1 + 0.1 * rng.standard_normal(int(c["elements"][row]))
+    attention = list(c["kind"]).index("attention")
+    heads, size = int(c["kv_heads"][attention]), int(c["head_dim"][attention])
+    past = int(c["keys"][attention]) - 1, heads, size
+    angles = np.tile(rng.uniform(0, 2 * np.pi, size // 2), 2)
+    return Layer(
+        weights=weights,
+        gains=gains,
+        hidden=rng.standard_normal(len(next(iter(gains.values())))),
+        past_keys=rng.standard_normal(past),
+        past_values=rng.standard_normal(past),
+        cosines=np.cos(angles),
+        sines=np.sin(angles),
+        epsilon=1e-5,
+    )
+
+
 def example(design: Design, seed: int = 0) -> Example:
     """Every width dense and sparse as MV, every special function, and a tile as MM."""
     rng = np.random.default_rng(seed)
-    program = CheckedProgram(design.parameters)
+    program = CheckedProgram(core_from(design.parameters))
     for bits in WEIGHT_BITS:
         for sparse in (True, False):
             matrix = random_matrix(rng, 40, 90, bits, sparse)
             channels = random_channels(rng, 40, is_int8=sparse)
             row = program.vector(rng.integers(-128, 128, 90))
-            program.linear(f"mv int{bits} {'sparse' if sparse else 'dense'}", matrix, channels, row)
-    for operation in UNIT_OPERATIONS:
+            name = f"mv int{bits} {'sparse' if sparse else 'dense'}"
+            program.multiply(name, matrix, channels, [row])
+    for name in UNIT_OPERATIONS:
+        operation = MiscOperation[name.upper()]
         left, right = (program.vector(rng.integers(-3000, 3000, _ELEMENTS)) for _ in range(2))
-        is_gated = operation in ("silu", "gelu", "rms_norm")
+        is_gated = name in ("silu", "gelu", "rms_norm")
         constants = Constants(30000, 20000, input_shift=10, output_shift=31 if is_gated else 18)
-        other = right if operation in _TWO_OPERANDS else None
-        program.misc(operation, MiscOperation[operation.upper()], left, other, constants)
+        program.misc(name, operation, left, right if operation in TWO_OPERANDS else None, constants)
     heads = program.vector(rng.integers(-3000, 3000, 192))
     shift = Constants(output_shift=10)
-    program.misc("halves exchanged", MiscOperation.MUL, heads, heads, shift, swap_halves_of=4)
+    program.misc("halves exchanged", MiscOperation.MUL, heads, heads, shift, head_blocks=4)
     matrix = random_matrix(rng, 48, _ELEMENTS, 4)
     rows = rng.integers(-128, 128, (design.parameters["Rows"], _ELEMENTS))
     tile = [program.vector(row) for row in rows]
-    program.linear_rows("mm", matrix, random_channels(rng, 48, is_int8=True), tile)
-    image = program.assembler.image()
-    planned = schedule(image.segments, image.segment_words, design.parameters["QueueDepth"])
-    return Example(image, program, 0, image.words, 2 * planned.cycles)
+    program.multiply("mm", matrix, random_channels(rng, 48, is_int8=True), tile)
+    image = program.image()
+    planned = run_units(program.units, program.core)
+    return Example(image, program, 0, image.words, 2 * planned.times.cycles)

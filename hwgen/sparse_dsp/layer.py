@@ -1,37 +1,45 @@
-"""One decoder layer for one token as a program of the sparse DSP core, from real numbers.
+"""The values of one decoder layer for one token: operands of the units that the compiler lists.
 
 Takes the weights of a Llama layer and the state of a token, chooses scales from the real values
-that the pruned layer computes for it, and appends every operation to a CheckedProgram. Keys and
-values of the context, the token's own included, are operands that the host lays out.
+that the pruned layer computes for it, and gives every unit of the compiler its operands in a
+CheckedProgram, unit after unit. What is computed in which order with which instructions and widths
+is the compiler's choice (`plait.sim.compiler.decode_step`).
 
-Numbers: rows that matrices multiply are INT8, everything between is 16 bits, one scale a vector;
-weights have one scale an output.
+Vectors have one scale each, weights one an output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import e, floor, log2, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.hwgen.sparse_dsp.checked import CheckedProgram, Value
-from plait.hwgen.sparse_dsp.weights import BLOCK, SparseMatrix
+from plait.errors import SpecError
+from plait.hwgen.sparse_dsp.checked import CheckedProgram
+from plait.hwgen.sparse_dsp.weights import SparseMatrix
 from plait.models.golden.sparse_dsp_output import Channels
 from plait.models.golden.special_functions import GATE_FRACTION_BITS, LOG_FRACTION_BITS
 from plait.models.golden.special_unit import Constants
+from plait.models.graph.ops import PREVIOUS
+from plait.models.graph.workload import Workload
+from plait.sim.compiler.decode_step import compile_step
 from plait.sim.compiler.instruction import MiscOperation
+from plait.sim.compiler.kept import FORMAT_BITS, KEPT
+from plait.sim.compiler.relocatable import CoreUnit, Multiply, Special
+from plait.sim.spec.sparse_dsp import BLOCK, SparseDsp
 
-__all__ = ["Layer", "append_layer", "channels_of", "pruned", "ratio"]
+__all__ = ["Layer", "Real", "append_layer", "channels_of", "pruned", "ratio"]
 
 Floats = NDArray[np.float64]
 
-_INT8, _INT16 = 127, 16000  # largest magnitudes aimed at; 16 bits leave a factor of two to grow
+# Largest magnitudes aimed at, by is_int8; 16 bits leave a factor of two to grow.
+_LARGEST = {True: 127, False: 16000}
 _COSINE_BITS = 14
 _PROBABILITY_BITS = 7
-_KEPT = (2, 4, 8, 16)
+_KEPT = KEPT[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,176 +120,242 @@ def _scale(values: Floats, largest: int) -> float:
     return float(np.abs(values).max()) / largest
 
 
-class _Builder:
-    """Appends operations with their scales; every number has a real value beside it."""
+@dataclass(frozen=True, slots=True)
+class Real:
+    """The real numbers of a vector and what one of its integers is worth."""
 
-    def __init__(self, program: CheckedProgram, bits: int) -> None:
-        self.program, self.bits = program, bits
+    numbers: Floats
+    scale: float
 
-    def norm(
-        self, name: str, value: Value, scale: float, layer: Layer, real: Floats
-    ) -> tuple[Value, float, Floats]:
-        gains = layer.gains[name]
-        result = real / np.sqrt((real**2).mean() + layer.epsilon) * gains
-        result_scale = _scale(result, _INT8)
-        wanted = gains * sqrt(len(gains)) / result_scale
-        up = floor(log2(_INT16 * 2 / np.abs(wanted).max()))
-        constants = Constants(
-            output_shift=31 + up,
-            is_int8=True,
-            epsilon=round(layer.epsilon * len(real) / scale**2),
+
+class _Attention:
+    """What all heads of an attention share."""
+
+    def __init__(self, query: Floats, keys: Floats) -> None:
+        heads, size = len(query) // keys.shape[2], keys.shape[2]
+        kv_heads = keys.shape[1]
+        self.group = [head * kv_heads // heads for head in range(heads)]
+        rows = query.reshape(heads, size)
+        self.scores = [rows[h] @ keys[:, g].T / sqrt(size) for h, g in enumerate(self.group)]
+        self.score_scale = max(_scale(one, _LARGEST[False]) for one in self.scores)
+        powers = [np.exp(one - one.max()) for one in self.scores]
+        self.chances = [power / power.sum() for power in powers]
+
+    def means(self, values: Floats) -> Floats:
+        """Of all heads, one after another."""
+        return np.concatenate(
+            [p @ values[:, g] for p, g in zip(self.chances, self.group, strict=True)]
         )
-        operand = self.program.vector(np.rint(wanted * 2.0**up).astype(np.int64))
-        found = self.program.misc(name, MiscOperation.RMS_NORM, value, operand, constants)
-        return found, result_scale, result
-
-    def linear(
-        self, name: str, weight: Floats, row: Value, scale: float, real: Floats
-    ) -> tuple[Value, float, Floats]:
-        matrix, scales = pruned(weight, self.bits)
-        result = (matrix.codes * scales[:, None]) @ real
-        result_scale = _scale(result, _INT16)
-        channels = channels_of(scales * scale / result_scale, is_int8=False)
-        return self.program.linear(name, matrix, channels, row), result_scale, result
-
-    def add(
-        self, name: str, left: tuple[Value, float, Floats], right: tuple[Value, float, Floats]
-    ) -> tuple[Value, float, Floats]:
-        result = left[2] + right[2]
-        scale = _scale(result, _INT16)
-        shift = min(ratio(left[1] / scale)[1], ratio(right[1] / scale)[1])
-        constants = Constants(
-            multiplier_a=round(left[1] / scale * 2.0**shift),
-            multiplier_b=round(right[1] / scale * 2.0**shift),
-            output_shift=shift,
-        )
-        found = self.program.misc(name, MiscOperation.ADD, left[0], right[0], constants)
-        return found, scale, result
-
-    def rotate(
-        self, name: str, value: Value, scale: float, layer: Layer, heads: int, real: Floats
-    ) -> tuple[Value, float, Floats]:
-        size = len(layer.cosines)
-        split = real.reshape(heads, size)
-        swapped = np.concatenate([-split[:, size // 2 :], split[:, : size // 2]], axis=1)
-        result = (split * layer.cosines + swapped * layer.sines).reshape(-1)
-        result_scale = _scale(result, _INT8)
-        sign = np.where(np.arange(size) < size // 2, -1.0, 1.0)
-        tables = [layer.cosines, layer.sines * sign]
-        operands = [
-            self.program.vector(np.tile(np.rint(table * (1 << _COSINE_BITS)), heads).astype(int))
-            for table in tables
-        ]
-        keep = Constants(output_shift=_COSINE_BITS)
-        mul = MiscOperation.MUL
-        parts = [
-            self.program.misc(f"{name} cosine", mul, value, operands[0], keep),
-            self.program.misc(f"{name} sine", mul, value, operands[1], keep, size // BLOCK),
-        ]
-        multiplier, shift = ratio(scale / result_scale)
-        last = Constants(multiplier, multiplier, output_shift=shift, is_int8=True)
-        found = self.program.misc(name, MiscOperation.ADD, parts[0], parts[1], last)
-        return found, result_scale, result
 
 
 def append_layer(
-    program: CheckedProgram, layer: Layer, bits: int
-) -> dict[str, tuple[Value, float]]:
-    """Append a whole layer; give the result and its scale, and the new key and value.
+    program: CheckedProgram, workload: Workload, machine: SparseDsp, layer: Layer
+) -> Mapping[str, Real]:
+    """Prune a layer, compile the layers of the workload for it, append them with its values.
+
+    Gives the real numbers of every vector, by its symbol, as the pruned layer has them.
 
     Args:
-        bits: of the weights: 8 or 4.
+        workload: one decode step; its keys are those of the layer and the token's own.
     """
-    build = _Builder(program, bits)
-    kv_heads, size = layer.past_keys.shape[1:]
-    scale = _scale(layer.hidden, _INT16)
-    start = program.vector(np.rint(layer.hidden / scale).astype(np.int64))
-    hidden = (start, scale, layer.hidden)
-    normed = build.norm("input_layernorm", *hidden[:2], layer, layer.hidden)
-    row = normed[0], normed[1], normed[2]
-    query, key, value = (build.linear(n, layer.weights[n], *row) for n in _QKV)
-    heads = len(query[2]) // size
-    query = build.rotate("rope q", query[0], query[1], layer, heads, query[2])
-    key = build.rotate("rope k", key[0], key[1], layer, kv_heads, key[2])
-    keys = np.concatenate([layer.past_keys, key[2].reshape(1, kv_heads, size)])
-    values = np.concatenate([layer.past_values, value[2].reshape(1, kv_heads, size)])
-    attention = _attention(program, query, keys, values)
-    output = build.linear("o_proj", layer.weights["o_proj"], *attention)
-    middle = build.add("attention residual", hidden, output)
-    normed = build.norm("post_attention_layernorm", *middle[:2], layer, middle[2])
-    row = normed[0], normed[1], normed[2]
-    gated = _silu(program, build.linear("gate_proj", layer.weights["gate_proj"], *row))
-    up = build.linear("up_proj", layer.weights["up_proj"], *row)
-    product = gated[2] * up[2]
-    product_scale = _scale(product, _INT8)
-    multiplier, shift = ratio(gated[1] * up[1] / product_scale)
-    constants = Constants(multiplier, output_shift=shift, is_int8=True)
-    inner = program.misc("gate times up", MiscOperation.MUL, gated[0], up[0], constants)
-    down = build.linear("down_proj", layer.weights["down_proj"], inner, product_scale, product)
-    result = build.add("feed-forward residual", middle, down)
-    return {"hidden": result[:2], "key": key[:2], "value": value[:2]}
+    c = workload.columns
+    matrices = {
+        str(op): pruned(layer.weights[_last_name(op)], FORMAT_BITS[c["weight_format"][row]])
+        for row, op in enumerate(c["op"])
+        if c["kind"][row] == "linear" and _last_name(op) in layer.weights
+    }
+    kept = {op: matrix.kept for op, (matrix, _) in matrices.items()}
+    units = compile_step(workload, machine, kept)[0].units
+    values = _Values(program, layer, matrices)
+    hidden = {s.name for unit in units for s in unit.symbols if s.name.startswith(PREVIOUS)}
+    for name in hidden:
+        values.put_hidden(name)
+    for unit in units:
+        values.append(unit)
+    return values.real
 
 
-_QKV = ("q_proj", "k_proj", "v_proj")
+def _last_name(op: str) -> str:
+    return str(op).rpartition(".")[2]
 
 
-def _attention(
-    program: CheckedProgram, query: tuple[Value, float, Floats], keys: Floats, values: Floats
-) -> tuple[Value, float, Floats]:
-    """Scores, softmax and the mean of the values, a head at a time."""
-    context, kv_heads, size = keys.shape
-    heads = len(query[2]) // size
-    blocks = size // BLOCK
-    key_scale, value_scale = _scale(keys, _INT8), _scale(values, _INT8)
-    real_rows = query[2].reshape(heads, size)
-    head_of = [head * kv_heads // heads for head in range(heads)]
-    real = [real_rows[h] @ keys[:, head_of[h]].T / sqrt(size) for h in range(heads)]
-    score_scale = max(_scale(one, _INT16) for one in real)
-    powers = [np.exp(one - one.max()) for one in real]
-    means = [p / p.sum() @ values[:, head_of[h]] for h, p in enumerate(powers)]
-    result = np.concatenate(means)
-    scale = _scale(result, _INT8)
-    multiplier, shift = ratio(score_scale * log2(e) * (1 << LOG_FRACTION_BITS))
-    softmax = Constants(
-        multiplier,
-        input_shift=shift,
-        is_int8=True,
-        last_lanes=(context - 1) % BLOCK + 1,
-        fraction=_PROBABILITY_BITS,
-    )
-    whole = program.assembler.room(heads * size)
-    parts = []
-    for head in range(heads):
-        codes = np.rint(keys[:, head_of[head]] / key_scale).astype(np.int8)
-        to_score = query[1] * key_scale / sqrt(size) / score_scale
-        scores = program.linear(
-            f"scores {head}",
-            SparseMatrix(codes, None, 8),
-            channels_of(np.full(context, to_score), is_int8=False),
-            query[0].part(head * blocks, blocks),
+class _Values:
+    """Operands of units; every vector has its real numbers beside it."""
+
+    def __init__(
+        self,
+        program: CheckedProgram,
+        layer: Layer,
+        matrices: Mapping[str, tuple[SparseMatrix, Floats]],
+    ) -> None:
+        self.program, self.layer, self.matrices = program, layer, matrices
+        self.real: dict[str, Real] = {}
+        self.attentions: dict[str, _Attention] = {}
+        self.rotated: dict[str, Real] = {}
+        self.ready: set[tuple[str, str, int]] = set()
+
+    def put_hidden(self, name: str) -> None:
+        """Provide the layer's input."""
+        hidden = self.layer.hidden
+        self.real[name] = Real(hidden, _scale(hidden, _LARGEST[False]))
+        self.program.put_vector(name, np.rint(hidden / self.real[name].scale))
+
+    def append(self, unit: CoreUnit) -> None:
+        """Provide what a unit reads, once for all pieces of an op's step, and append it."""
+        step = (unit.op, unit.part, unit.head)
+        if step not in self.ready:
+            task = unit.task
+            if isinstance(task, Multiply):
+                self._products()[unit.part](unit, task)
+            else:
+                self._functions(unit, task)(unit, task)
+            self.ready.add(step)
+        self.program.append(unit)
+
+    def _products(self) -> Mapping[str, Callable[[CoreUnit, Multiply], None]]:
+        return {"": self._linear, "scores": self._scores, "values": self._means}
+
+    def _functions(self, unit: CoreUnit, task: Special) -> Callable[[CoreUnit, Special], None]:
+        by_part = {"cosine": self._turn, "sine": self._turn, "sum": self._turned}
+        by_operation = {
+            MiscOperation.RMS_NORM: self._norm,
+            MiscOperation.ADD: self._add,
+            MiscOperation.MUL: self._mul,
+            MiscOperation.SILU: self._silu,
+            MiscOperation.SOFTMAX: self._softmax,
+        }
+        if unit.part in by_part:
+            return by_part[unit.part]
+        if task.operation not in by_operation:
+            raise SpecError("no values are known for it", where=unit.name, got=task.operation.name)
+        return by_operation[task.operation]
+
+    def _keep(self, task: Multiply | Special, numbers: Floats) -> float:
+        """Note the real result of an op; give its scale."""
+        scale = _scale(numbers, _LARGEST[task.is_int8])
+        self.real[task.out.name] = Real(numbers, scale)
+        return scale
+
+    # ---- Products -----------------------------------------------------------------------------
+
+    def _linear(self, unit: CoreUnit, task: Multiply) -> None:
+        matrix, scales = self.matrices[unit.op]
+        row = self.real[task.rows[0].name]
+        scale = self._keep(task, (matrix.codes * scales[:, None]) @ row.numbers)
+        channels = channels_of(scales * row.scale / scale, task.is_int8)
+        self.program.put_matrix(task.weights, matrix, channels)
+
+    def _scores(self, unit: CoreUnit, task: Multiply) -> None:
+        query = self.real[task.rows[0].name]
+        keys = self._cache(self.layer.past_keys, task)
+        if unit.op not in self.attentions:
+            self.attentions[unit.op] = _Attention(query.numbers, keys)
+        shared = self.attentions[unit.op]
+        key_scale = _scale(keys, _LARGEST[True])
+        codes = np.rint(keys[:, shared.group[unit.head]] / key_scale).astype(np.int8)
+        to_score = query.scale * key_scale / sqrt(keys.shape[2]) / shared.score_scale
+        channels = channels_of(np.full(len(codes), to_score), task.is_int8)
+        self.program.put_matrix(
+            task.weights, SparseMatrix(codes, None, task.weights.bits), channels
         )
-        chances = program.misc(f"softmax {head}", MiscOperation.SOFTMAX, scores, None, softmax)
-        columns = np.rint(values[:, head_of[head]] / value_scale).astype(np.int8).T
+
+    def _softmax(self, unit: CoreUnit, task: Special) -> None:
+        score_scale = self.attentions[unit.op].score_scale
+        multiplier, shift = ratio(score_scale * log2(e) * (1 << LOG_FRACTION_BITS))
+        constants = Constants(
+            multiplier,
+            input_shift=shift,
+            is_int8=task.is_int8,
+            last_lanes=(task.left.elements - 1) % BLOCK + 1,
+            fraction=_PROBABILITY_BITS,
+        )
+        self.program.put_constants(task.constants, constants)
+
+    def _means(self, unit: CoreUnit, task: Multiply) -> None:
+        shared = self.attentions[unit.op]
+        values = self._cache(self.layer.past_values, task)
+        value_scale = _scale(values, _LARGEST[True])
+        scale = self._keep(task, shared.means(values))
+        columns = np.rint(values[:, shared.group[unit.head]] / value_scale).astype(np.int8).T
+        matrix = SparseMatrix(np.ascontiguousarray(columns), None, task.weights.bits)
         to_mean = value_scale * 2.0**-_PROBABILITY_BITS / scale
-        parts.append(
-            program.linear(
-                f"attention {head}",
-                SparseMatrix(np.ascontiguousarray(columns), None, 8),
-                channels_of(np.full(size, to_mean), is_int8=True),
-                chances,
-                whole.part(head * blocks, blocks),
-            )
+        channels = channels_of(np.full(len(columns), to_mean), task.is_int8)
+        self.program.put_matrix(task.weights, matrix, channels)
+
+    def _cache(self, past: Floats, task: Multiply) -> Floats:
+        """Keys or values of the context with the token's own, [tokens, kv heads, head size]."""
+        newest = self.real[task.weights.newest].numbers
+        return np.concatenate([past, newest.reshape(1, *past.shape[1:])])
+
+    # ---- Special functions --------------------------------------------------------------------
+
+    def _norm(self, unit: CoreUnit, task: Special) -> None:
+        gains = self.layer.gains[_last_name(unit.op)]
+        operand, epsilon = self.real[task.left.name], self.layer.epsilon
+        real = operand.numbers
+        scale = self._keep(task, real / np.sqrt((real**2).mean() + epsilon) * gains)
+        wanted = gains * sqrt(len(gains)) / scale
+        up = floor(log2(_LARGEST[False] * 2 / np.abs(wanted).max()))
+        constants = Constants(
+            output_shift=31 + up,
+            is_int8=task.is_int8,
+            epsilon=round(epsilon * len(real) / operand.scale**2),
         )
-    return program.join(parts, whole), scale, result
+        self.program.put_constants(task.constants, constants)
+        self._put_right(task, np.rint(wanted * 2.0**up))
 
+    def _turn(self, unit: CoreUnit, task: Special) -> None:
+        """One product of a rotation: with the cosines, or exchanged with the sines."""
+        self.rotated[unit.op] = operand = self.real[task.left.name]
+        size = len(self.layer.cosines)
+        sign = np.where(np.arange(size) < size // 2, -1.0, 1.0)
+        table = self.layer.sines * sign if task.head_blocks else self.layer.cosines
+        codes = np.rint(table * (1 << _COSINE_BITS))
+        self._put_right(task, np.tile(codes, len(operand.numbers) // size))
+        self.program.put_constants(task.constants, Constants(output_shift=_COSINE_BITS))
 
-def _silu(
-    program: CheckedProgram, gate: tuple[Value, float, Floats]
-) -> tuple[Value, float, Floats]:
-    result = gate[2] / (1 + np.exp(-gate[2]))
-    scale = _scale(result, _INT16)
-    multiplier_a, input_shift = ratio(gate[1] * (1 << GATE_FRACTION_BITS))
-    multiplier_b, output_shift = ratio(gate[1] / scale)
-    constants = Constants(multiplier_a, multiplier_b, input_shift, output_shift + 16)
-    found = program.misc("silu", MiscOperation.SILU, gate[0], None, constants)
-    return found, scale, result
+    def _turned(self, unit: CoreUnit, task: Special) -> None:
+        operand, size = self.rotated[unit.op], len(self.layer.cosines)
+        split = operand.numbers.reshape(-1, size)
+        swapped = np.concatenate([-split[:, size // 2 :], split[:, : size // 2]], axis=1)
+        turned = split * self.layer.cosines + swapped * self.layer.sines
+        multiplier, shift = ratio(operand.scale / self._keep(task, turned.reshape(-1)))
+        constants = Constants(multiplier, multiplier, output_shift=shift, is_int8=task.is_int8)
+        self.program.put_constants(task.constants, constants)
+
+    def _add(self, unit: CoreUnit, task: Special) -> None:
+        left, right = self._pair(task)
+        scale = self._keep(task, left.numbers + right.numbers)
+        shift = min(ratio(left.scale / scale)[1], ratio(right.scale / scale)[1])
+        constants = Constants(
+            multiplier_a=round(left.scale / scale * 2.0**shift),
+            multiplier_b=round(right.scale / scale * 2.0**shift),
+            output_shift=shift,
+            is_int8=task.is_int8,
+        )
+        self.program.put_constants(task.constants, constants)
+
+    def _mul(self, unit: CoreUnit, task: Special) -> None:
+        left, right = self._pair(task)
+        scale = self._keep(task, left.numbers * right.numbers)
+        multiplier, shift = ratio(left.scale * right.scale / scale)
+        constants = Constants(multiplier, output_shift=shift, is_int8=task.is_int8)
+        self.program.put_constants(task.constants, constants)
+
+    def _silu(self, unit: CoreUnit, task: Special) -> None:
+        gate = self.real[task.left.name]
+        scale = self._keep(task, gate.numbers / (1 + np.exp(-gate.numbers)))
+        multiplier_a, input_shift = ratio(gate.scale * (1 << GATE_FRACTION_BITS))
+        multiplier_b, output_shift = ratio(gate.scale / scale)
+        constants = Constants(
+            multiplier_a, multiplier_b, input_shift, output_shift + 16, task.is_int8
+        )
+        self.program.put_constants(task.constants, constants)
+
+    def _pair(self, task: Special) -> tuple[Real, Real]:
+        assert task.right is not None  # of an operation with two operands
+        return self.real[task.left.name], self.real[task.right.name]
+
+    def _put_right(self, task: Special, numbers: Floats) -> None:
+        assert task.right is not None
+        self.program.put_vector(task.right.name, numbers.astype(np.int64))

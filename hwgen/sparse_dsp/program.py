@@ -15,9 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
-from plait.sim.compiler.instruction import OPCODES, LoadTarget, MiscOperation, Program, Queue
+from plait.sim.compiler.instruction import (
+    INSTRUCTION_WORDS,
+    OPCODES,
+    LoadTarget,
+    MiscOperation,
+    Program,
+    Queue,
+)
 
-__all__ = ["LAYOUT", "WORDS", "Piece", "decode", "disassemble", "encode"]
+__all__ = ["LAYOUT", "Piece", "decode", "disassemble", "encode"]
 
 
 class Piece(NamedTuple):
@@ -94,11 +101,6 @@ LAYOUT: Mapping[Queue, Mapping[str, tuple[Piece, ...]]] = {
 }  # fmt: skip
 """Queue -> field -> its pieces, lowest bits first."""
 
-WORDS: Mapping[Queue, int] = {
-    Queue.LD: 7, Queue.ST: 3, Queue.MM: 4, Queue.MV: 4, Queue.MISC: 3, Queue.SYS: 1,
-}  # fmt: skip
-"""32-bit words of an instruction."""
-
 _OPCODE, _WAIT, _RELEASE = Piece(0, 28, 4), Piece(0, 23, 5), Piece(0, 18, 5)
 _BY_OPCODE = {code: queue for queue, code in OPCODES.items()}
 
@@ -132,12 +134,12 @@ def encode(program: Program) -> NDArray[np.uint32]:
     """
     program.verify()
     queues = program["queue"]
-    sizes = np.array([WORDS[queue] for queue in Queue])[queues]
+    sizes = np.array([INSTRUCTION_WORDS[queue] for queue in Queue])[queues]
     starts = np.cumsum(sizes) - sizes
     binary = np.zeros(int(sizes.sum()), np.uint32)
     for queue, fields in LAYOUT.items():
         chosen = np.flatnonzero(queues == queue)
-        words = np.zeros((len(chosen), WORDS[queue]), np.uint32)
+        words = np.zeros((len(chosen), INSTRUCTION_WORDS[queue]), np.uint32)
         words[:, 0] = OPCODES[queue] << _OPCODE.low
         for piece, name in ((_WAIT, "wait"), (_RELEASE, "release")):
             words[:, 0] |= _to_mask(program[name][chosen], queue) << piece.low
@@ -147,7 +149,7 @@ def encode(program: Program) -> NDArray[np.uint32]:
                 part = values & np.uint64((1 << piece.bits) - 1)
                 words[:, piece.word] |= part.astype(np.uint32) << piece.low
                 values >>= np.uint64(piece.bits)
-        binary[starts[chosen, None] + np.arange(WORDS[queue])] = words
+        binary[starts[chosen, None] + np.arange(INSTRUCTION_WORDS[queue])] = words
     return binary
 
 
@@ -162,7 +164,7 @@ def decode(binary: NDArray[np.uint32]) -> Program:
     columns: dict[str, NDArray[Any]] = {"queue": queues}
     for queue, fields in LAYOUT.items():
         chosen = np.flatnonzero(queues == queue)
-        words = binary[starts[chosen, None] + np.arange(WORDS[queue])]
+        words = binary[starts[chosen, None] + np.arange(INSTRUCTION_WORDS[queue])]
         _refuse_stray_bits(words, queue, chosen)
         masks = {"wait": _WAIT, "release": _RELEASE}
         values: dict[str, NDArray[Any]] = {
@@ -198,22 +200,22 @@ def _scan(binary: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uin
                 expected=", ".join(f"{code} {queue.name}" for code, queue in _BY_OPCODE.items()),
             )
         queue = _BY_OPCODE[opcodes[at]]
-        if at + WORDS[queue] > len(opcodes):
+        if at + INSTRUCTION_WORDS[queue] > len(opcodes):
             raise SpecError(
                 "the binary ends inside an instruction",
                 where=f"instruction {len(starts)} ({queue.name})",
                 got=f"{len(opcodes) - at} words",
-                expected=f"{WORDS[queue]}",
+                expected=f"{INSTRUCTION_WORDS[queue]}",
             )
         starts.append(at)
         queues.append(int(queue))
-        at += WORDS[queue]
+        at += INSTRUCTION_WORDS[queue]
     return np.array(starts, np.int64), np.array(queues, np.uint8)
 
 
 def _refuse_stray_bits(words: NDArray[np.uint32], queue: Queue, chosen: NDArray[np.intp]) -> None:
     """Refuse bits that no field owns: they would be lost on the way back."""
-    owned = np.zeros(WORDS[queue], np.uint32)
+    owned = np.zeros(INSTRUCTION_WORDS[queue], np.uint32)
     for piece in (_OPCODE, _WAIT, _RELEASE, *(p for ps in LAYOUT[queue].values() for p in ps)):
         owned[piece.word] |= np.uint32(((1 << piece.bits) - 1) << piece.low)
     stray = words & ~owned

@@ -14,8 +14,8 @@ from plait.hwgen.design import Design, render
 from plait.hwgen.sparse_dsp.checked import expected_memory
 from plait.hwgen.sparse_dsp.example import Example, example
 from plait.hwgen.sparse_dsp.parameters import core_parameters
-from plait.hwgen.sparse_dsp.weights import WEIGHT_BITS
 from plait.hwgen.verilog import LIBRARY, compile_order, enum_names, error_names
+from plait.sim.compiler.kept import FORMAT_BITS
 from plait.sim.spec.base import Phase
 from plait.sim.spec.sparse_dsp import SparseDsp
 
@@ -30,7 +30,7 @@ _PRIMITIVE = "models/DSP48E2.sv"  # for simulators; synthesis knows it
 
 def design(machine: SparseDsp, phase: Phase, formats: Sequence[Any] | None) -> Design:
     """Put a machine together; its dequantiser knows integers of 8, 4, 3 and 2 bits, no others."""
-    known = tuple(f"int{bits}" for bits in WEIGHT_BITS)
+    known = tuple(FORMAT_BITS)
     for name in formats or ():
         if name not in known:
             raise SpecError(

@@ -18,15 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
+from plait.sim.compiler.core import WORD_BYTES
+from plait.sim.compiler.kept import CODES_A_CYCLE, GROUPS_A_WORD, KEPT, WEIGHT_BITS, count_words
+from plait.sim.spec.sparse_dsp import BLOCK
 
-__all__ = ["BLOCK", "GROUPS_A_WORD", "KEPT", "SparseMatrix", "group_image", "read_group"]
-
-BLOCK = 16
-WORD_BYTES = 32
-GROUP = 32  # codes the array takes a cycle
-KEPT = (0, 2, 4, 8, 16)
-WEIGHT_BITS = (8, 4, 3, 2)  # by the field weight_format
-GROUPS_A_WORD = {8: 1, 4: 2, 3: 2, 2: 4}
+__all__ = ["SparseMatrix", "group_image", "read_group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class SparseMatrix:
             raise SpecError(
                 "the outputs of a 16 x 16 block must keep equally many weights",
                 where="mask",
-                expected="0, 2, 4, 8 or 16 of 16",
+                expected=f"{', '.join(map(str, KEPT[:-1]))} or {KEPT[-1]} of {BLOCK}",
             )
 
     @property
@@ -113,7 +109,7 @@ def group_image(
     mask = matrix.padded_mask()[group]
     kept = codes[mask]  # in the order of blocks, outputs, inputs
     bits = (kept[:, None].astype(np.int64) >> np.arange(matrix.bits) & 1).astype(np.uint8)
-    groups = bits.reshape(-1, GROUP * matrix.bits)
+    groups = bits.reshape(-1, CODES_A_CYCLE * matrix.bits)
     per_word = GROUPS_A_WORD[matrix.bits]
     words = -(-len(groups) // per_word)
     padded = np.zeros((words * per_word, groups.shape[1]), np.uint8)
@@ -121,7 +117,7 @@ def group_image(
     image = np.zeros((words, 8 * WORD_BYTES), np.uint8)
     image[:, : per_word * groups.shape[1]] = padded.reshape(words, per_word * groups.shape[1])
     masks = np.packbits(mask.reshape(len(mask), -1), axis=1, bitorder="little")
-    counts = np.zeros(-(-len(mask) // WORD_BYTES) * WORD_BYTES, np.uint8)
+    counts = np.zeros(count_words(len(mask)) * WORD_BYTES, np.uint8)
     counts[: len(mask)] = mask.sum(axis=-1).max(axis=-1)
     return np.packbits(image, axis=1, bitorder="little"), masks, counts.reshape(-1, WORD_BYTES)
 
@@ -133,7 +129,7 @@ def read_group(
     mask = np.unpackbits(masks, axis=1, bitorder="little").astype(bool)
     blocks = mask.reshape(-1, BLOCK, BLOCK)
     per_word = GROUPS_A_WORD[bits]
-    stream = np.unpackbits(codes, axis=1, bitorder="little")[:, : per_word * GROUP * bits]
+    stream = np.unpackbits(codes, axis=1, bitorder="little")[:, : per_word * CODES_A_CYCLE * bits]
     digits = stream.reshape(-1, bits)[: int(blocks.sum())].astype(np.int64)
     values = digits @ (1 << np.arange(bits))
     values -= (values >> (bits - 1)) << bits

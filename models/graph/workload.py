@@ -17,7 +17,7 @@ import numpy as np
 
 from plait.errors import SpecError, unknown_name
 from plait.models.graph.assign import assign_formats
-from plait.models.graph.ops import Op
+from plait.models.graph.ops import PREVIOUS, Op
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,9 @@ class Workload:
     def labelled(self, label: str) -> Workload:
         """Give the same with ``label`` before the name of every op."""
         names = np.array([f"{label}{name}" for name in self.columns["op"]], dtype=object)
-        return dataclasses.replace(self, columns={**self.columns, "op": names})
+        inputs = self.columns["sources"]
+        sources = np.fromiter((_labelled(paths, label) for paths in inputs), object, len(inputs))
+        return dataclasses.replace(self, columns={**self.columns, "op": names, "sources": sources})
 
     @classmethod
     def join(cls, workloads: Sequence[Workload], context: int) -> Workload:
@@ -88,6 +90,13 @@ class Workload:
 
     def _repr_html_(self) -> str:
         return self.table.to_html(index=False)
+
+
+def _labelled(paths: tuple[str, ...], label: str) -> tuple[str, ...]:
+    """Put a label before every path, behind the mark of the layer before."""
+    marks = [PREVIOUS if path.startswith(PREVIOUS) else "" for path in paths]
+    bare = [path.removeprefix(PREVIOUS) for path in paths]
+    return tuple(f"{mark}{label}{path}" for mark, path in zip(marks, bare, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,8 @@ Beyond the op's own fields:
         ``query_block`` tokens, to choose the ``kept`` keys; an upper bound (attention).
     elements: numbers of the output (norm, activation, elementwise, rope, embedding, topk).
     inputs: activation tensors read.
+    sources: a tuple of the paths of the ops that make them, which `plait.models.graph.ops.PREVIOUS`
+        marks where they are of the layer before.
     experts_touched: how many weight matrices this step reads: the expected number of distinct
         experts for ``experts``, 1 for ``linear``, else 0. So multiply-adds of both kinds are
         ``tokens * cin * cout * experts_touched``.
@@ -181,6 +192,7 @@ def bind(
     ops, assigned = assign_formats(graph, formats, defaults)
     columns = {name: np.array([value(op, sizes) for op in ops]) for name, value in COLUMNS.items()}
     columns["op"] = np.array([graph.display_name(op) for op in ops], dtype=object)
+    columns["sources"] = np.fromiter((op.inputs for op in ops), object, len(ops))
     for name in ("kind", "function"):
         columns[name] = columns[name].astype(object)
     return Workload(graph.name, phase, batch, sizes.query, context, columns | assigned, graph.shape)

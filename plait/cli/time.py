@@ -36,8 +36,8 @@ def simulate(
         str | None,
         typer.Option(
             metavar="F",
-            help="published, closed_form (the default) or timeline (of a trace the default).",
-            autocompletion=completion.one_of("published", "closed_form", "timeline"),
+            help="published, closed_form (the default), timeline (default of a trace), verilog.",
+            autocompletion=completion.one_of("published", "closed_form", "timeline", "verilog"),
         ),
     ] = None,
     formats: Annotated[

@@ -36,6 +36,7 @@ from plait.errors import SpecError, unknown_name
 
 __all__ = [
     "FIELD_BITS",
+    "INSTRUCTION_WORDS",
     "OPCODES",
     "Instruction",
     "LoadTarget",
@@ -67,6 +68,11 @@ OPCODES: dict[Queue, int] = {
     Queue.SYS: 15,
 }
 """Queue -> opcode in the binary."""
+
+INSTRUCTION_WORDS: dict[Queue, int] = {
+    Queue.LD: 7, Queue.ST: 3, Queue.MM: 4, Queue.MV: 4, Queue.MISC: 3, Queue.SYS: 1,
+}  # fmt: skip
+"""Queue -> 32-bit words of its instructions in the binary."""
 
 
 class LoadTarget(enum.IntEnum):
@@ -317,7 +323,12 @@ class Program:
     def words(self) -> int:
         """32-bit words of the binary."""
         counts = np.bincount(self["queue"], minlength=len(Queue))
-        return int(sum(int(counts[queue]) * words for queue, words in _WORDS.items()))
+        return int(sum(int(counts[queue]) * words for queue, words in INSTRUCTION_WORDS.items()))
+
+    def loops(self, axis: str) -> NDArray[np.int64]:
+        """Rows that each LD moves along an axis ("1d", "2d", "3d"), a loop of 0 is 1; else 1."""
+        loops = self[f"loops_{axis}"].astype(np.int64)
+        return np.where(self["queue"] == Queue.LD, np.maximum(loops, 1), 1)
 
     def place(self, index: int) -> str:
         """Name an instruction in an error.
@@ -373,9 +384,6 @@ class Program:
                 f"{name} out of range", where=self.place(index), got=int(values[index]),
                 expected=f"0 to {limit}" if limit else "0: this instruction has no such field",
             )  # fmt: skip
-
-
-_WORDS = {Queue.LD: 7, Queue.ST: 3, Queue.MM: 4, Queue.MV: 4, Queue.MISC: 3, Queue.SYS: 1}
 
 
 def _check_range(name: str, values: NDArray[Any], rows: Sequence[Mapping[str, Any]]) -> None:

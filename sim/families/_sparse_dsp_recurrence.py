@@ -22,10 +22,10 @@ _QUEUES = len(Queue)
 _LD_IN_FLIGHT = 8
 _KEPT_WORDS = 512  # history of words received: more than can be in flight
 
-_stalled = njit(stalled)
+_stalled = njit(cache=True)(stalled)
 
 
-@njit
+@njit(cache=True)
 def _free(cycle: int, channel: int, seed: int, threshold: int) -> int:
     """The first cycle from this one on in which the channel does not stall."""
     while threshold > 0 and _stalled(cycle, channel, seed, threshold):
@@ -33,7 +33,7 @@ def _free(cycle: int, channel: int, seed: int, threshold: int) -> int:
     return cycle
 
 
-@njit
+@njit(cache=True)
 def _read(
     job: int,
     words: int,
@@ -70,7 +70,7 @@ def _read(
     return taken[(port[1] - 1) % _KEPT_WORDS], entered
 
 
-@njit
+@njit(cache=True)
 def run_segment(
     begin: int,
     segment_words: int,

@@ -1,9 +1,10 @@
 """Family sparse_dsp: chains of DSP slices behind six instruction queues (FlightLLM).
 
-Three fidelities: ``published`` is the performance model of FlightLLM's authors; ``timeline`` runs
+Four fidelities: ``published`` is the performance model of FlightLLM's authors; ``timeline`` runs
 the programs of our own compiler through the same queues; ``closed_form`` adds up what these
-programs do without making them; both add decode units. `plait.sim.families.sparse_dsp_own` says
-how ours differs.
+programs do without making them; both add decode units. ``verilog`` costs a machine that there is
+Verilog of with the very program that the Verilog runs. `plait.sim.families.sparse_dsp_own` says how
+ours differs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from plait.sim.families.breakdown import Breakdown
 from plait.sim.families.decode_units import INT8, decoding, refuse_units
 from plait.sim.families.sparse_dsp_own import closed_form, run_plan, timeline
 from plait.sim.families.sparse_dsp_published import published, timed
+from plait.sim.families.sparse_dsp_verilog import run_units, verilog
 
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
@@ -51,18 +53,27 @@ def _decoded(
     return dataclasses.replace(found, rungs={**found.rungs, "decode": waiting}, totals=totals)
 
 
+def _verilog(workload: Workload, machine: SparseDsp) -> Breakdown:
+    refuse_units(workload, machine.name, "the Verilog")
+    return verilog(workload, machine)
+
+
 FIDELITIES: Mapping[str, Callable[[Workload, Any], Breakdown]] = {
     "published": _published,
     "closed_form": functools.partial(_decoded, closed_form),
     "timeline": functools.partial(_decoded, timeline),
+    "verilog": _verilog,
 }
 
 
 def trace(workload: Workload, machine: SparseDsp, fidelity: str) -> list[Span]:
     """Run every unit of a step once, in their order: a layer and what is outside the layers.
 
-    Where layers differ (the attention masks of published prefill), the first stands for all.
+    Where layers differ (the attention masks of published prefill), the first stands for all. Of
+    ``verilog`` a span is a segment of the program.
     """
+    from plait.sim.compiler.core import core_of
+    from plait.sim.compiler.decode_step import compile_step
     from plait.sim.compiler.own import plans
     from plait.sim.compiler.published import units
     from plait.sim.families.sparse_dsp_times import rates
@@ -75,10 +86,17 @@ def trace(workload: Workload, machine: SparseDsp, fidelity: str) -> list[Span]:
             for unit in units(workload, machine)
             if not unit.layer
         ]
+    if fidelity == "verilog":
+        core = core_of(machine)
+        return [
+            Span(f"{section.name}, segment {number}", section.count, line)
+            for section in compile_step(workload, machine)
+            for number, line in enumerate(run_units(section.units, core).lines(machine.clock_hz))
+        ]
     if fidelity != "timeline":
         raise SpecError(
             f"{fidelity} runs no instructions to trace",
             where="trace",
-            expected="fidelity timeline or published",
+            expected="fidelity timeline, verilog or published",
         )
     return [Span(p.name, p.count, run_plan(p, machine)) for p in plans(workload, machine)]

@@ -13,51 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.errors import SpecError, unknown_name
-from plait.sim.compiler.instruction import MiscOperation, Program, Queue
+from plait.sim.compiler.core import WORD_BYTES
+from plait.sim.compiler.instruction import INSTRUCTION_WORDS, Program, Queue
 from plait.sim.families.bit_serial_schedule import Memory
 
-__all__ = ["DOT_LATENCY", "Schedule", "misc_cycles", "multiply_cycles", "schedule"]
+__all__ = ["Schedule", "schedule"]
 
-WORD_BYTES = 32
-_ELEMENTWISE = 9  # constants, buffer, six stages of a lane, the write
-_RECIPROCAL = 34
-_ROOT = 16
-_SUM_STAGES = {MiscOperation.SOFTMAX: 4, MiscOperation.RMS_NORM: 2}
-_ONE_PASS = (MiscOperation.ADD, MiscOperation.MUL, MiscOperation.SILU, MiscOperation.GELU)
-DOT_LATENCY = 15  # of plait_sd_dot_array: operands to accumulators
-_OUTPUT_STAGES = 2  # bias, multiplier
-_ROW_CYCLES = 4  # four outputs a cycle
-_SIZES = np.array([7, 3, 4, 4, 3, 1])  # 32-bit words of an instruction, by queue
+_SIZES = np.array([INSTRUCTION_WORDS[queue] for queue in Queue])
 _TOKENS = 256  # of a pair of queues, given and not taken
-
-
-def misc_cycles(operation: int, blocks: int) -> int:
-    """Cycles of a MISC instruction, from its start to its last write.
-
-    >>> misc_cycles(MiscOperation.ADD, 36)
-    45
-    """
-    if operation in _ONE_PASS:
-        return blocks + _ELEMENTWISE
-    if operation not in _SUM_STAGES:
-        known = [one.name for one in (*_ONE_PASS, *_SUM_STAGES)]
-        raise SpecError(unknown_name("special function of the Verilog", str(operation), known))
-    stages = _SUM_STAGES[MiscOperation(operation)]
-    root = _ROOT if operation == MiscOperation.RMS_NORM else 0
-    return 2 * blocks + _ELEMENTWISE + stages + _RECIPROCAL + root + 1
-
-
-def multiply_cycles(kept: NDArray[np.int64], output: bool, rows: int) -> int:
-    """Cycles of an MM or MV instruction, from its start to its last write.
-
-    Args:
-        kept: weights of 16 that each K block keeps; a block of none takes a cycle.
-        output: whether it closes the sum.
-        rows: of the results: 1 in MV.
-    """
-    cycles = 1 + int(np.maximum(kept // 2, 1).sum())
-    return cycles + (DOT_LATENCY + _OUTPUT_STAGES + _ROW_CYCLES * rows if output else 0)
 
 
 @dataclass(frozen=True)
@@ -66,14 +29,20 @@ class Schedule:
 
     Attributes:
         cycles: until the last queue is empty.
-        fetch_cycles: of them, until the segments of the program were there.
+        begins, running: first cycle of every segment, and of its instructions, int64 [segments].
         starts, ends: first and last cycle of every instruction, int64 [instructions].
     """
 
     cycles: int
-    fetch_cycles: int
+    begins: NDArray[np.int64]
+    running: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+
+    @property
+    def fetch_cycles(self) -> int:
+        """Until the segments of the program were there, all together."""
+        return int((self.running - self.begins).sum())
 
 
 def schedule(
@@ -97,18 +66,18 @@ def schedule(
     port = np.array([0, 0, -2, -2], np.int64)
     taken = np.zeros(512, np.int64)
     tokens = np.zeros((len(Queue), len(Queue), 2 + _TOKENS), np.int64)
-    begin, fetch, times = 1, 0, []
+    begin, times, marks = 1, [], []
     for program, words in zip(segments, segment_words, strict=True):
         rows = _instructions(program)
         when = np.zeros((len(rows), 2), np.int64)
         running, end = run_segment(
             begin, words, rows, answers, queue_depth, port, taken, tokens, when
         )
-        fetch += running - begin
+        marks.append((begin, running))
         begin = end + 1
         times.append(when)
-    whole = np.concatenate(times)
-    return Schedule(begin - 1, fetch, whole[:, 0], whole[:, 1])
+    whole, segments_at = np.concatenate(times), np.array(marks, np.int64)
+    return Schedule(begin - 1, segments_at[:, 0], segments_at[:, 1], whole[:, 0], whole[:, 1])
 
 
 def _instructions(program: Program) -> NDArray[np.int64]:
@@ -117,9 +86,6 @@ def _instructions(program: Program) -> NDArray[np.int64]:
     moves = (queues == Queue.LD) | (queues == Queue.ST)
     work = np.where(moves, program["length"].astype(np.int64) // WORD_BYTES, program["work"])
     work = np.where(queues == Queue.SYS, 1, work)
-    loops = [
-        np.maximum(program[f"loops_{axis}"].astype(np.int64), 1) for axis in ("1d", "2d", "3d")
-    ]
-    rows = np.where(queues == Queue.LD, loops[0] * loops[1] * loops[2], 1)
+    rows = program.loops("1d") * program.loops("2d") * program.loops("3d")
     columns = (queues, program["wait"], program["release"], _SIZES[queues], work, rows)
     return np.stack([np.asarray(column, np.int64) for column in columns], axis=1)

@@ -16,7 +16,16 @@ from plait.sim.spec.sparse_dsp import SparseDsp
 if TYPE_CHECKING:
     from plait.models.graph.workload import Workload
 
-__all__ = ["CLASSES", "RUNGS", "UnitTimes", "breakdown_of", "durations", "rates"]
+__all__ = [
+    "CLASSES",
+    "RUNGS",
+    "UnitTimes",
+    "breakdown_of",
+    "durations",
+    "operations_of",
+    "rates",
+    "roof_of",
+]
 
 RUNGS = ("compute", "load", "vector", "store", "synchronisation")
 """Causes of an op's time: products at work; else loads; else MISC; else stores; else nothing."""
@@ -93,18 +102,18 @@ def breakdown_of(workload: Workload, machine: SparseDsp, times: Sequence[UnitTim
         unit="seconds",
         rungs=rungs,
         bound=bound.astype(object),
-        columns={"operations": _operations(workload), **traffic},
+        columns={"operations": operations_of(workload), **traffic},
         totals={
             "cycles": round(seconds * machine.clock_hz),
             "memory_bytes": weight_and_kv_bytes(workload),
             **totals,
         },
-        roofs=(_roof(machine),),
+        roofs=(roof_of(machine),),
     )
 
 
-def _operations(workload: Workload) -> NDArray[np.float64]:
-    """Twice the multiply-adds that the model asks for, masked pairs left out."""
+def operations_of(workload: Workload) -> NDArray[np.float64]:
+    """Give twice the multiply-adds [ops] that the model asks for, masked pairs left out."""
     c = workload.columns
     products = c["tokens"] * c["cin"] * c["cout"] * c["experts_touched"]
     attention = 2.0 * workload.batch * c["heads"] * c["pairs"] * c["head_dim"]
@@ -112,7 +121,8 @@ def _operations(workload: Workload) -> NDArray[np.float64]:
     return 2.0 * c["count"] * (products + attention)
 
 
-def _roof(machine: SparseDsp) -> tuple[str, float, float]:
+def roof_of(machine: SparseDsp) -> tuple[str, float, float]:
+    """Name, operations a second and bytes a second at best."""
     core = machine.core
     peak = 2.0 * core.chains * core.chain_dsps * core.pack * machine.clock_hz * machine.cores.speed
     return machine.name, peak, float(rates(machine)[Path.ALL_CHANNELS])

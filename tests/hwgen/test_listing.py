@@ -13,8 +13,8 @@ from plait.errors import SpecError
 from plait.hwgen.generate import design_of
 from plait.hwgen.listing import listing
 from plait.hwgen.mem_file import mem_text
-from plait.hwgen.sparse_dsp.assemble import SEGMENT_MAGIC
 from plait.hwgen.sparse_dsp.example import example
+from plait.hwgen.sparse_dsp.link import SEGMENT_MAGIC
 from plait.hwgen.sparse_dsp.program import encode
 from plait.sim.compiler.instruction import Instruction, LoadTarget, Program, Queue
 from plait.sim.spec import load_accelerator

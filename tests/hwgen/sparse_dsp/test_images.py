@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import SpecError
-from plait.hwgen.generate import design_of
-from plait.hwgen.sparse_dsp.assemble import Assembler, channel_image, read_vector, vector_image
 from plait.hwgen.sparse_dsp.constants import decode_constants, encode_constants
 from plait.hwgen.sparse_dsp.layer import channels_of, pruned, ratio
-from plait.hwgen.sparse_dsp.weights import KEPT, SparseMatrix, group_image, read_group
+from plait.hwgen.sparse_dsp.operands import channel_image, read_vector, vector_image
+from plait.hwgen.sparse_dsp.weights import SparseMatrix, group_image, read_group
 from plait.models.golden.special_unit import Constants
-from plait.sim.compiler.instruction import MiscOperation, Queue
-from plait.sim.families.sparse_dsp_schedule import schedule
-from plait.sim.spec import load_accelerator
-from plait.sim.timeline.engine import run
-
-PARAMETERS = design_of(load_accelerator("flightllm-small")).parameters
+from plait.sim.compiler.kept import KEPT, code_words
 
 
 def draw(seed: int, outputs: int, inputs: int, bits: int) -> SparseMatrix:
@@ -47,6 +41,7 @@ def test_weights_round_trip(seed: int, outputs: int, inputs: int, bits: int) -> 
         count = rows.stop - rows.start
         assert (values[:count, :inputs] == matrix.codes[rows]).all()
         assert (mask[:count, :inputs] == matrix.mask[rows]).all()
+        assert len(codes) == code_words(matrix.kept, bits)[group]
         assert kept.reshape(-1)[: matrix.k_blocks].tolist() == matrix.kept[group].tolist()
 
 
@@ -99,69 +94,6 @@ def test_pruning_keeps_every_density_in_a_quarter_of_the_blocks() -> None:
     counts = np.bincount(matrix.kept.reshape(-1), minlength=17)
     assert [int(counts[n]) for n in (2, 4, 8, 16)] == [8, 8, 8, 8]
     assert (np.abs(matrix.codes * scales[:, None] - weight)[matrix.mask] <= scales.max() / 2).all()
-
-
-def linear_program(outputs: int, inputs: int, **changes: int) -> Assembler:
-    assembler = Assembler({**PARAMETERS, **changes})
-    matrix = draw(3, outputs, inputs, 4)
-    row, out = assembler.vector(np.zeros(inputs, int)), assembler.room(outputs)
-    assembler.linear(matrix, channels_of(np.ones(outputs), True), row, out)
-    return assembler
-
-
-@pytest.mark.parametrize(
-    ("outputs", "inputs", "changes", "named"),
-    [
-        (16, 512, {"ABankEntries": 1}, "ABankEntries: the weights of 16 outputs do not fit"),
-        (16, 512, {"MetaEntries": 31}, "inputs: does not fit MetaEntries, got '32 words'"),
-        (64, 32, {"BiasEntries": 8}, "outputs: does not fit BiasEntries"),
-        (640, 32, {"GlobalEntries": 8}, "outputs: does not fit GlobalEntries"),
-    ],
-)
-def test_what_does_not_fit_the_buffers_is_named(outputs, inputs, changes, named) -> None:
-    with pytest.raises(SpecError, match=named):
-        linear_program(outputs, inputs, **changes)
-
-
-def test_a_unit_longer_than_the_instruction_buffer_is_named() -> None:
-    with pytest.raises(SpecError, match="program: a unit's instructions do not fit"):
-        linear_program(640, 32, SegmentEntries=2).image()
-
-
-def test_programs_balance_their_tokens() -> None:
-    image = linear_program(100, 96, MetaEntries=12).image()
-    counts = image.program.counts()
-    assert counts["mv"] == 7
-    assert counts["sys"] == 1
-    run(image.program, np.ones(len(image.program)))  # raises if a token is missing or left
-
-
-def test_addresses_lie_behind_the_program_and_inside_the_memory() -> None:
-    assembler = linear_program(100, 96)
-    vector = assembler.vector(np.arange(40))
-    out = assembler.room(40)
-    assembler.misc(MiscOperation.SILU, vector, None, out, Constants())
-    image = assembler.image()
-    program = image.program
-    moves = np.isin(program["queue"], [Queue.LD, Queue.ST])
-    first = program["address"][moves] // 32
-    assert first.min() >= len(image.blocks[0])
-    assert (first + program["length"][moves] // 32).max() <= image.words
-    at = assembler.address_in(image, vector)
-    assert read_vector(image.blocks[at], 40).tolist() == list(range(40))
-
-
-@pytest.mark.slow
-def test_longer_memories_take_longer_and_stalls_more() -> None:
-    from plait.sim.families.bit_serial_schedule import Memory
-
-    image = linear_program(100, 96).image()
-    pair = image.segments, image.segment_words, PARAMETERS["QueueDepth"]
-    plain = schedule(*pair)
-    assert schedule(*pair, Memory(20)).cycles > plain.cycles
-    assert schedule(*pair, Memory(8, 1 << 30, 5)).cycles > plain.cycles
-    assert (plain.ends >= plain.starts).all()
-    assert 0 < plain.fetch_cycles < plain.cycles
 
 
 @pytest.mark.parametrize("biased", [True, False])

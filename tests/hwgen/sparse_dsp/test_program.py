@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import SpecError
-from plait.hwgen.sparse_dsp.program import LAYOUT, WORDS, decode, disassemble, encode
-from plait.sim.compiler.instruction import FIELD_BITS, Instruction, Program, Queue
+from plait.hwgen.sparse_dsp.program import LAYOUT, decode, disassemble, encode
+from plait.sim.compiler.instruction import (
+    FIELD_BITS,
+    INSTRUCTION_WORDS,
+    Instruction,
+    Program,
+    Queue,
+)
 
 
 @st.composite
@@ -38,7 +44,7 @@ def test_round_trip(rows: list[Instruction]) -> None:
 
 def test_fields_neither_overlap_nor_differ_from_the_program() -> None:
     for queue, fields in LAYOUT.items():
-        taken = np.zeros((WORDS[queue], 32), int)
+        taken = np.zeros((INSTRUCTION_WORDS[queue], 32), int)
         taken[0, 18:] += 1  # opcode, wait, release
         for pieces in fields.values():
             for piece in pieces:

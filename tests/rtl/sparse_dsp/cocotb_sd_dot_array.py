@@ -9,7 +9,7 @@ import numpy as np
 from harness import packed, parameter, play, start, unpacked
 
 from plait.models.golden import sparse_dsp as golden
-from plait.sim.families.sparse_dsp_schedule import DOT_LATENCY
+from plait.sim.compiler.cycles import DOT_LATENCY
 
 NAMES = ("valid_i", "first_i", "kept_i", "pass_i", "weights_i", "places_i", "window_i")
 ROWS = parameter("Rows", 4)

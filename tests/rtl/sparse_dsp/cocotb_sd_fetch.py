@@ -8,7 +8,7 @@ import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
 from harness import packed, parameter, pauses, start, unpacked
 
-from plait.hwgen.sparse_dsp.assemble import SEGMENT_MAGIC
+from plait.hwgen.sparse_dsp.link import SEGMENT_MAGIC
 from plait.hwgen.sparse_dsp.program import encode
 from plait.sim.compiler.instruction import Instruction, Program, Queue
 

@@ -9,12 +9,13 @@ import numpy as np
 from cocotb.triggers import ReadOnly, RisingEdge
 from harness import packed, parameter, start
 
-from plait.hwgen.sparse_dsp.assemble import channel_image, read_vector, vector_image
+from plait.hwgen.sparse_dsp.operands import channel_image, read_vector, vector_image
 from plait.hwgen.sparse_dsp.program import encode
-from plait.hwgen.sparse_dsp.weights import KEPT, WEIGHT_BITS, SparseMatrix, group_image
+from plait.hwgen.sparse_dsp.weights import SparseMatrix, group_image
 from plait.models.golden.sparse_dsp_output import Channels, linear
+from plait.sim.compiler.cycles import multiply_cycles
 from plait.sim.compiler.instruction import Instruction, Program, Queue
-from plait.sim.families.sparse_dsp_schedule import multiply_cycles
+from plait.sim.compiler.kept import KEPT, WEIGHT_BITS
 
 ROWS, WORD = parameter("Rows", 4), 256
 

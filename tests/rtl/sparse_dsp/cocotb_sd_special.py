@@ -11,8 +11,8 @@ from harness import packed, start, unpacked
 
 from plait.hwgen.sparse_dsp.constants import encode_constants
 from plait.models.golden.special_unit import BLOCK, UNIT_OPERATIONS, Constants, misc
+from plait.sim.compiler.cycles import misc_cycles
 from plait.sim.compiler.instruction import MiscOperation
-from plait.sim.families.sparse_dsp_schedule import misc_cycles
 
 WIDTH, ENTRIES, CONSTANTS_AT = 16, 4096, 77
 NUMBERS = {name: MiscOperation[name.upper()] for name in UNIT_OPERATIONS}

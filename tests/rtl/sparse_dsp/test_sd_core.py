@@ -1,5 +1,7 @@
 """The whole machine: memory as the golden values leave it, cycles as the recurrence says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from harness import RTL
@@ -10,9 +12,11 @@ from plait.errors import PlaitError
 from plait.hwgen.generate import design_of
 from plait.hwgen.sparse_dsp.checked import CheckedProgram, expected_memory
 from plait.hwgen.sparse_dsp.example import example
+from plait.hwgen.sparse_dsp.parameters import core_from
 from plait.models.golden.special_unit import Constants
+from plait.sim.compiler.cycles import DOT_LATENCY
 from plait.sim.compiler.instruction import MiscOperation
-from plait.sim.families.sparse_dsp_schedule import DOT_LATENCY
+from plait.sim.families.sparse_dsp_verilog import CAUSES
 from plait.sim.spec import load_accelerator
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow]
@@ -25,37 +29,37 @@ BLOCK = 16
 def test_memory_and_cycles(stall):
     for seed in range(4):
         program = example(DESIGN, seed)
-        expected = predicted(DESIGN, program.image, stall, seed)
-        run = run_checked(DESIGN, program.image, 4 * expected.cycles, stall, seed)
+        expected = predicted(program.checked, stall, seed)
+        run = run_checked(DESIGN, program.image, 4 * expected.times.cycles, stall, seed)
         assert (run.results == expected_memory(program.checked, program.image)).all()
-        assert run.cycles == expected.cycles
+        assert run.cycles == expected.times.cycles
         assert sum(run.counters.values()) == run.cycles
-        assert run.counters["fetch"] == expected.fetch_cycles
+        assert [run.counters[cause] for cause in CAUSES] == expected.causes().sum(axis=0).tolist()
 
 
 @pytest.mark.long
 def test_memory_and_cycles_with_the_primitive():
     design = design_of(load_accelerator("flightllm-small").with_(**{"core.dsp48e2": True}))
     program = example(design)
-    expected = predicted(design, program.image)
-    run = run_checked(design, program.image, 4 * expected.cycles)
+    expected = predicted(program.checked).times.cycles
+    run = run_checked(design, program.image, 4 * expected)
     assert (run.results == expected_memory(program.checked, program.image)).all()
-    assert run.cycles == expected.cycles
+    assert run.cycles == expected
 
 
 def test_programs_longer_than_the_instruction_buffer():
-    program = CheckedProgram({**DESIGN.parameters, "SegmentEntries": 8})
+    program = CheckedProgram(dataclasses.replace(core_from(DESIGN.parameters), segment_entries=8))
     rng = np.random.default_rng(4)
     value = program.vector(rng.integers(-99, 99, 40))
     for number in range(9):
         constants = Constants(2, 1, output_shift=1)
         value = program.misc(str(number), MiscOperation.ADD, value, value, constants)
-    image = program.assembler.image()
+    image = program.image()
     assert len(image.segments) > 2
-    expected = predicted(DESIGN, image)
-    run = run_checked(DESIGN, image, 4 * expected.cycles)
+    expected = predicted(program).times.cycles
+    run = run_checked(DESIGN, image, 4 * expected)
     assert (run.results == expected_memory(program, image)).all()
-    assert run.cycles == expected.cycles
+    assert run.cycles == expected
 
 
 @pytest.mark.parametrize(
@@ -70,25 +74,21 @@ def test_a_bad_program_ends_the_run(word, byte, value, named):
     image = example(DESIGN).image
     changed = image.blocks[0].copy()
     changed[word, byte] = value
-    bad = type(image)(
-        {**image.blocks, 0: changed}, image.segments, image.segment_words, image.words
-    )
+    bad = dataclasses.replace(image, blocks={**image.blocks, 0: changed})
     with pytest.raises(PlaitError, match=rf"the machine raised {named}|did not finish"):
         run_checked(DESIGN, bad, 20000)
 
 
 def test_an_operation_there_is_not_is_reported():
-    program = CheckedProgram(DESIGN.parameters)
+    program = CheckedProgram(core_from(DESIGN.parameters))
     value = program.vector(np.arange(BLOCK))
     program.misc("add", MiscOperation.ADD, value, value, Constants())
-    segment = program.assembler.image()
+    segment = program.image()
     image = segment.blocks[0].copy()
     binary = image[1:].reshape(-1).view("<u4")
     place = next(i for i, w in enumerate(binary) if w >> 28 == 5 and i >= 21)
     binary[place] |= 15
-    bad = type(segment)(
-        {**segment.blocks, 0: image}, segment.segments, segment.segment_words, segment.words
-    )
+    bad = dataclasses.replace(segment, blocks={**segment.blocks, 0: image})
     with pytest.raises(PlaitError, match="the machine raised operation"):
         run_checked(DESIGN, bad, 20000)
 
