@@ -150,7 +150,7 @@ def _append_linear(
     channels = channels_of(scales / largest, is_int8=False)
     tile = [program.vector(row) for row in inputs[-rows:]]
     result = program.multiply("mv", matrix, channels, tile[-1:])
-    program.multiply("mm", matrix, channels, tile)
+    program.multiply("mm", matrix, channels, tile, is_tile=True)
     return result, (rows, *matrix.codes.shape)
 
 

@@ -8,11 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from plait.measured import Error
 from plait.models.graph import load_graph
 from plait.sim import load_accelerator, simulate
+from plait.sim.spec.sparse_dsp import SparseDsp
 
 if TYPE_CHECKING:
+    from plait.hwgen.sparse_dsp.checked import CheckedProgram
     from plait.models.graph.graph import Graph
     from plait.sim.report.report import Report
 
@@ -26,6 +30,7 @@ _ROWS = Path(__file__).parent / "sim/published/flightllm.csv"
 _QUEUES = ("ld", "st", "mm", "mv", "misc", "sys")
 _MILLISECOND_DECIMALS = 6
 _VERILOG = "flightllm-small"
+_LAYER_OF, _CONTEXT = "smollm2-135m", 16
 _RUNS = ((0, 0.0), (1, 0.0), (2, 0.1), (3, 0.5))  # seed of the program, probability of a stall
 
 
@@ -85,19 +90,22 @@ def _fidelities() -> Iterator[Error]:
 
 
 def _verilog() -> Iterator[Error]:
-    """Programs of random numbers: MV, MM, every density, width and special function."""
+    """Programs of random numbers: MV, MM, every density, width and special function; a layer."""
     from plait.cosimulation_sparse import predicted, run_checked
     from plait.hwgen.generate import design_of
     from plait.hwgen.sparse_dsp.example import example
 
-    design = design_of(load_accelerator(_VERILOG))
+    machine = load_accelerator(_VERILOG)
+    assert isinstance(machine, SparseDsp)
+    design = design_of(machine)
+    programs = [(example(design, seed).checked, seed, stall) for seed, stall in _RUNS]
+    layer, from_shapes = _layer(machine)
     compared, different, cycles = 0, 0, []
-    for seed, stall in _RUNS:
-        program = example(design, seed)
-        expected = predicted(program.checked, stall, seed).times.cycles
-        run = run_checked(design, program.image, 4 * expected, stall, seed)
-        compared += sum(check.vector.elements for check in program.checked.checks)
-        different += sum(program.checked.different(program.image, run.results).values())
+    for program, seed, stall in [*programs, (layer, 0, 0.0)]:
+        image, expected = program.image(), predicted(program, stall, seed).times.cycles
+        run = run_checked(design, image, 4 * expected, stall, seed)
+        compared += sum(check.vector.elements for check in program.checks)
+        different += sum(program.different(image, run.results).values())
         cycles.append(_relative(expected, run.cycles))
     verilog = f"the Verilog of `{_VERILOG}`"
     yield Error(
@@ -106,6 +114,29 @@ def _verilog() -> Iterator[Error]:
     yield Error(
         f"cycles of {verilog}, with and without stalls", "recurrence", len(cycles), max(cycles)
     )
+    yield Error(
+        f"cycles of a layer of the sizes of SmolLM2 on {verilog}",
+        "`verilog`: compiled from shapes and densities alone",
+        1,
+        _relative(from_shapes, run.cycles),
+    )
+
+
+def _layer(machine: SparseDsp) -> tuple[CheckedProgram, float]:
+    """A pruned layer of random weights, compiled; and its cycles as `simulate` has them."""
+    from plait.hwgen.sparse_dsp.checked import CheckedProgram
+    from plait.hwgen.sparse_dsp.example import random_layer
+    from plait.hwgen.sparse_dsp.layer import append_layer
+    from plait.sim.compiler.core import core_of
+
+    graph = load_graph(_LAYER_OF)
+    formats = machine.formats.resolve(graph.name, "decode")
+    workload = graph.bind("decode", 1, _CONTEXT, None, formats)
+    program = CheckedProgram(core_of(machine))
+    append_layer(program, workload, machine, random_layer(np.random.default_rng(0), workload))
+    table = simulate(workload, machine, fidelity="verilog").table
+    inside = table[table["count"] == len(graph.layers)]
+    return program, float(inside["cycles"].sum() / len(graph.layers))
 
 
 def _cycles(machine: str, phase: str, context: int, fidelity: str) -> float:

@@ -121,7 +121,7 @@ class CheckedProgram:
         )  # fmt: skip
         rows = np.stack([self.numbers(row) for row in task.rows])
         found = linear(matrix.codes[chosen], rows, part)
-        if len(rows) == 1:
+        if not task.is_tile:
             return found[0]
         padded = np.zeros((len(rows), len(task.groups) * BLOCK), np.int64)
         padded[:, : found.shape[1]] = found
@@ -162,15 +162,20 @@ class CheckedProgram:
         return out
 
     def multiply(
-        self, name: str, matrix: SparseMatrix, channels: Channels, rows: Sequence[Vector]
+        self,
+        name: str,
+        matrix: SparseMatrix,
+        channels: Channels,
+        rows: Sequence[Vector],
+        is_tile: bool = False,
     ) -> Vector:
         """One row (MV) or a tile of rows (MM) times a matrix."""
         outputs, inputs = matrix.codes.shape
         kept = None if matrix.mask is None else matrix.kept
         weights = Weights(f"{name}.weights", outputs, inputs, matrix.bits, kept)
-        elements = outputs if len(rows) == 1 else len(rows) * matrix.groups * BLOCK
+        elements = len(rows) * matrix.groups * BLOCK if is_tile else outputs
         out = Vector.named(name, elements)
-        task = Multiply(weights, tuple(rows), out, channels.is_int8)
+        task = Multiply(weights, tuple(rows), out, channels.is_int8, is_tile=is_tile)
         self.put_matrix(weights, matrix, channels)
         self.append(multiply_unit(self.core, name, task))
         return out

@@ -133,7 +133,7 @@ def example(design: Design, seed: int = 0) -> Example:
     matrix = random_matrix(rng, 48, _ELEMENTS, 4)
     rows = rng.integers(-128, 128, (design.parameters["Rows"], _ELEMENTS))
     tile = [program.vector(row) for row in rows]
-    program.multiply("mm", matrix, random_channels(rng, 48, is_int8=True), tile)
+    program.multiply("mm", matrix, random_channels(rng, 48, is_int8=True), tile, is_tile=True)
     image = program.image()
     planned = run_units(program.units, program.core)
     return Example(image, program, 0, image.words, 2 * planned.times.cycles)

@@ -72,9 +72,10 @@ def special_unit(core: VerilogCore, name: str, task: Special, **origin: Any) -> 
 def multiply_unit(core: VerilogCore, name: str, task: Multiply, **origin: Any) -> CoreUnit:
     """Rows times groups of outputs, 16 outputs an instruction, weights loaded ahead."""
     weights, count = task.weights, len(task.rows)
-    if count not in (1, core.rows):
-        raise SpecError("not a tile of rows", where=name, got=count, expected=f"{core.rows} rows")
-    queue = Queue.MV if count == 1 else Queue.MM
+    wanted = core.rows if task.is_tile else 1
+    if count != wanted:
+        raise SpecError("not a tile of rows", where=name, got=count, expected=f"{wanted} rows")
+    queue = Queue.MM if task.is_tile else Queue.MV
     row_buffer = "b_entries" if queue == Queue.MV else "a_bank_entries"
     _fits(core, name, row_buffer, weights.k_blocks)
     _fits(core, name, "bias_entries", _BIAS_WORDS * len(task.groups))

@@ -161,10 +161,11 @@ class Multiply:
     """Rows times some groups of outputs of a matrix.
 
     Attributes:
-        rows: one (MV), or as many as the core has (MM).
+        rows: one, or those of a tile, as many as the core has.
         first_group: of ``weights``, the first that is computed; ``out`` says how many.
         out: results; of MM [groups, rows, 16 outputs].
         is_int8: results are saturated to 8 bits, else to 16.
+        is_tile: MM, not MV.
     """
 
     weights: Weights
@@ -172,6 +173,7 @@ class Multiply:
     out: Vector
     is_int8: bool
     first_group: int = 0
+    is_tile: bool = False
 
     @property
     def groups(self) -> range:
