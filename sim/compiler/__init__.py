@@ -1,6 +1,7 @@
 """The compiler of the sparse DSP machine: takes a Workload, gives instructions for six queues.
 
-Next: plait.sim.timeline runs them in time, plait.hwgen writes them as the binary of the Verilog.
+`lower` is for any machine of the family, `compile_step` for the one in Verilog. Next:
+plait.sim.timeline runs the first in time, plait.hwgen.sparse_dsp links the second.
 
 >>> from plait.sim.compiler import Instruction, Program, Queue
 >>> program = Program.of([Instruction(Queue.LD, length=64), Instruction(Queue.SYS)])
@@ -23,10 +24,12 @@ _HOME = {
     "Path": "instruction",
     "Program": "instruction",
     "Queue": "instruction",
+    "Section": "decode_step",
     "Unit": "unit",
     "UnitPlan": "plan",
     "check": "limits",
     "closed": "unit",
+    "compile_step": "decode_step",
     "lower": "lowering",
     "plans": "own",
     "split_k": "split",

@@ -16,6 +16,7 @@ from plait.sim.compiler.decode_step import compile_step
 from plait.sim.compiler.instruction import Queue
 from plait.sim.compiler.kept import KEPT, spread
 from plait.sim.compiler.relocatable import Multiply, Special
+from plait.sim.families.sparse_dsp import trace
 from plait.sim.families.sparse_dsp_verilog import CAUSES, run_units, verilog
 from plait.sim.spec import load_accelerator
 from plait.sim.spec.sparse_dsp import SparseDsp
@@ -93,6 +94,11 @@ def test_a_step_is_the_sum_of_its_runs() -> None:
     fetch = sum(count * run.times.fetch_cycles for count, run in runs)
     assert found.rungs["fetch"].sum() == fetch
     assert list(found.rungs) == list(CAUSES)
+    spans = trace(workload, SMALL, "verilog")
+    assert [span.count for span in spans] == [c for c, run in runs for _ in run.segments]
+    drawn = sum(span.count * span.timeline.total for span in spans) * SMALL.clock_hz
+    ended = 2 * sum(span.count for span in spans)  # cycles from a last SYS to the next segment
+    assert found.time.sum() - ended <= drawn <= found.time.sum()
     # Codes of 4 bits, masks of 16 x 16 bits, kept counts a byte a block, 8 bytes an output.
     linear = workload.columns["kind"] == "linear"
     c = {name: values[linear] for name, values in workload.columns.items()}
