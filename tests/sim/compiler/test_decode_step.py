@@ -111,6 +111,7 @@ def test_a_step_is_the_sum_of_its_runs() -> None:
     assert (surplus < 32 * groups).all()  # a word that is not full, a group
 
 
+@pytest.mark.slow  # the export of the graph, where no test before kept it
 def test_llama_needs_larger_buffers_and_then_compiles() -> None:
     workload = bound("llama-2-7b", 512)
     norm = r"layers.\*.input_layernorm: does not fit buffers.global_entries, got '512 words"

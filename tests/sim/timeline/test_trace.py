@@ -71,7 +71,7 @@ def test_equal_runs_write_equal_files(decoder: Graph, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("machine", "fidelity", "said"),
     [("bitmod-lossy", "closed_form", "no instruction queues"),
-     ("flightllm-u280", "closed_form", "timeline or published")],
+     ("flightllm-u280", "closed_form", "timeline, verilog or published")],
 )  # fmt: skip
 def test_what_has_no_instructions_is_refused(
     decoder: Graph, tmp_path: Path, machine: str, fidelity: str, said: str
