@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 RTL = Path(__file__).resolve().parents[2] / "rtl"
-SEEDS = (1, 2, 7, 11)  # a register without reset is only seen from some random initial states
+SEEDS = (1, 7)  # a register without reset is only seen from some random initial states
 
 
 # ---- Inside the simulator -----------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from du_sources import up_to
-from harness import SEEDS, simulate
+from harness import simulate
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow]
 
@@ -44,14 +44,13 @@ def _cases() -> list:
         for number, parameters in enumerate(sets):
             is_short = number == 0 and module in _IN_EVERY_RUN
             marks = [] if is_short else [pytest.mark.long]
-            seeds = SEEDS[:2] if is_short else SEEDS
             name = f"{module}-{parameters}"
-            cases.append(pytest.param(module, parameters, seeds, marks=marks, id=name))
+            cases.append(pytest.param(module, parameters, marks=marks, id=name))
     return cases
 
 
-@pytest.mark.parametrize(("module", "parameters", "seeds"), _cases())
-def test_values_and_cycles(module, parameters, seeds, tmp_path_factory):
+@pytest.mark.parametrize(("module", "parameters"), _cases())
+def test_values_and_cycles(module, parameters, tmp_path_factory):
     top = f"plait_du_{module}"
     root = tmp_path_factory.mktemp("rtl")
-    simulate(top, f"cocotb_du_{module}", root, sources=up_to(top), seeds=seeds, **parameters)
+    simulate(top, f"cocotb_du_{module}", root, sources=up_to(top), **parameters)
