@@ -20,8 +20,9 @@ PAGE   ?= plait-demo.html
 # worker processes of pytest; each one runs torch on a single thread (tests/conftest.py)
 JOBS   ?= 2
 
-# --no-compile: Python compiles the modules that are used, when they are; pip would compile all of
-# torch and transformers, for a minute and a half
+# --no-compile: Python compiles the modules that are used, when they are, and keeps them in VENV;
+# pip would compile all of torch and transformers, for a minute and a half
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --only-binary :all:
 
 .PHONY: demo test test-rtl test-mutations test-page test-long check docs readme notebooks size clean
