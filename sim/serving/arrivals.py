@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from plait.sim.identity import identity
 from plait.sim.serving.request import CHUNK, COLUMNS, check, load_requests
 from plait.sim.spec.base import Integer, Number, Section
 from plait.sim.spec.complaint import first_complaint
@@ -98,8 +99,8 @@ class Generated:
 
     @property
     def identity(self) -> str:
-        """The description as text."""
-        return self.load.model_dump_json()
+        """Hash of the description, the trace that lengths are drawn from included."""
+        return identity(self.load.model_dump())
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """Draw the requests, piece by piece; a piece has a generator of its own."""

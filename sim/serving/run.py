@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from plait import __version__
 from plait.errors import SpecError
+from plait.sim.identity import identity
 from plait.sim.serving import _kernel as kernel
 from plait.sim.serving import bins
 from plait.sim.serving._state import ARRIVAL, INSTANCE, State, Tables, new_state, with_more_slots
@@ -62,8 +63,9 @@ def serve(
     tables, index, error = _step_times(described, model, health, summary, laid)
     first_s = summary.first_s if math.isfinite(rate_scale) else 0.0
     state, arguments = _begin(described, model, laid, health, index, first_s), (laid.rules, tables)
-    identity = f"{__version__} {described.model_dump_json()} {source.identity} {rate_scale}"
-    store = Store(out, identity) if out is not None else Memory()
+    devices = [described.device_of(k).model_dump() for k in range(len(described.devices))]
+    told = (__version__, described.model_dump(), devices, source.identity, rate_scale)
+    store = Store(out, identity(*told)) if out is not None else Memory()
     tally = Tally(described.limits)
     state = _play(state, arguments, source, summary, rate_scale, store, tally, progress)
     names = [one.name for one in laid.instances]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 import plait
 from plait.errors import SpecError, unknown_name
+from plait.sim.identity import identity
 from plait.sim.spec.base import Accelerator
 from plait.sim.spec.load import load_accelerator
 from plait.sim.spec.yaml_file import Document, read_yaml
@@ -71,13 +70,13 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all that decides the result, the machines' descriptions included."""
+        """Hash of all that decides the result: graphs, machines and what files hold included."""
         machines = [load_accelerator(name).model_dump() for name in self.choices("machine")]
-        axes = [(axis.key, [str(v) for v in axis.values]) for axis in self.axes]
-        told = [plait.__version__, dict(self.fixed), axes, machines, dict(self.accuracy or {})]
-        told.append(self.constraint.text if self.constraint else "")
-        text = json.dumps(told, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+        axes = [(axis.key, [*axis.values]) for axis in self.axes]
+        constraint = self.constraint.text if self.constraint else ""
+        return identity(
+            plait.__version__, self.fixed, axes, machines, self.accuracy or {}, constraint
+        )
 
 
 def load_space(source: str | Path | Mapping[str, Any] | Space, model: object = None) -> Space:
