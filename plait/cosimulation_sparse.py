@@ -1,7 +1,7 @@
 """Runs the sparse DSP machine's Verilog on a layer of SmolLM2 beside its golden values.
 
-Takes a machine, gives a Cosimulation: one decode step of a whole pruned layer, or one of its
-linears as MV and as MM; every vector that a unit writes is compared.
+Takes a machine, gives a Cosimulation: one decode step of a whole pruned layer or of what follows
+the layers, or a linear as MV and as MM; every vector that a unit writes is compared.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["cosimulate_sparse", "layer_of", "predicted", "run_checked"]
 _FORMATS = {"int8": 8, "int4": 4}
 _SLACK_CYCLES = 10_000
 _INT8 = 127
-_MODEL = "smollm2-135m"
+_MODEL, _OUTPUT = "smollm2-135m", "lm_head"
 
 
 def cosimulate_sparse(
@@ -49,14 +49,16 @@ def cosimulate_sparse(
     seed: int = 0,
     trace: str | Path | None = None,
 ) -> Iterator[Cosimulation]:
-    """Run a decode step of layer 0, or one linear of it, with SmolLM2's weights.
+    """Run a decode step of layer 0, or one linear, with SmolLM2's weights.
 
-    The weights are pruned to 2, 4, 8 and 16 of 16, each in a quarter of the blocks. The keys and
+    Where the machine's density is not 1, weights are pruned to 2, 4, 8 and 16 of 16, each in a
+    quarter of the blocks. The keys and
     values of the context are laid out by the host.
 
     Args:
         op: one linear, such as ``layers.0.mlp.down_proj``: the last token as MV, the last four (the
-            rows of a tile) as MM; by default the whole layer for the last token.
+            rows of a tile) as MM; ``lm_head`` takes the final norm with it; by default the whole
+            layer for the last token.
         formats: int4, int8.
         tokens: of the text: the context, its last token the one that is computed.
     """
@@ -69,13 +71,15 @@ def cosimulate_sparse(
     module = load_module(_MODEL)
     for format in formats:
         program = CheckedProgram(core_from(design.parameters))
-        if op is None:
-            layer = layer_of(module, tokens)
+        if op in (None, _OUTPUT):
+            is_layer = op is None
+            layer = layer_of(module, tokens) if is_layer else _after_layers(module, tokens)
             defaults = machine.formats.resolve(_MODEL, "decode")
             workload = load_graph(_MODEL).bind("decode", 1, tokens, {"weight": format}, defaults)
-            append_layer(program, workload, machine, layer)
-            hidden = len(layer.hidden)
-            name, shape, result = "layers.0", (1, hidden, hidden), program.checks[-1].vector
+            append_layer(program, workload, machine, layer, section=0 if is_layer else 1)
+            result = program.checks[-1].vector
+            name = "layers.0" if is_layer else _OUTPUT
+            shape = (1, result.symbol.words * BLOCK, len(layer.hidden))
         else:
             result, shape = _append_linear(program, module, op, _FORMATS[format], tokens)
             name = op
@@ -180,5 +184,20 @@ def layer_of(module: Decoder, tokens: int) -> Layer:
         past_values=values[0][0, :, :-1].transpose(0, 1).numpy().astype(np.float64),
         cosines=np.cos(both),
         sines=np.sin(both),
+        epsilon=module.shape.norm_eps,
+    )
+
+
+def _after_layers(module: Decoder, tokens: int) -> Layer:
+    """The final norm and the output matrix with the state of the last token of the text."""
+    captured: list[Any] = []
+    norm: Any = module.norm
+    hook = norm.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+    ((weights, _),) = linears_of(module, _OUTPUT, tokens).values()
+    hook.remove()
+    return Layer(
+        weights={_OUTPUT: weights.astype(np.float64)},
+        gains={"norm": norm.weight.detach().numpy().astype(np.float64)},
+        hidden=captured[0][0, -1].numpy().astype(np.float64),
         epsilon=module.shape.norm_eps,
     )

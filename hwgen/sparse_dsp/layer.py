@@ -1,4 +1,4 @@
-"""The values of one decoder layer for one token: operands of the units that the compiler lists.
+"""The values of a decoder layer, or of what follows the layers: operands of the compiler's units.
 
 Takes the weights of a Llama layer and the state of a token, chooses scales from the real values
 that the pruned layer computes for it, and gives every unit of the compiler its operands in a
@@ -11,7 +11,7 @@ Vectors have one scale each, weights one an output.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import e, floor, log2, sqrt
 
 import numpy as np
@@ -23,7 +23,6 @@ from plait.hwgen.sparse_dsp.weights import SparseMatrix
 from plait.models.golden.sparse_dsp_output import Channels
 from plait.models.golden.special_functions import GATE_FRACTION_BITS, LOG_FRACTION_BITS
 from plait.models.golden.special_unit import Constants
-from plait.models.graph.ops import PREVIOUS
 from plait.models.graph.workload import Workload
 from plait.sim.compiler.decode_step import compile_step
 from plait.sim.compiler.instruction import MiscOperation
@@ -44,25 +43,25 @@ _KEPT = KEPT[1:]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer and the token it runs for, in real numbers.
+    """A layer, or what follows the layers, and the token it runs for, in real numbers.
 
     Args:
-        weights: [outputs, inputs] by name: q_proj ... down_proj.
-        gains: of input_layernorm and post_attention_layernorm, [hidden].
-        hidden: the layer's input [hidden].
+        weights: [outputs, inputs] by name: q_proj ... down_proj, or lm_head.
+        gains: of the norms by name, [hidden].
+        hidden: the input [hidden].
+        epsilon: of the norms.
         past_keys, past_values: of the tokens before, keys rotated: [tokens, kv heads, head size].
         cosines, sines: of the token's position, [head size].
-        epsilon: of the norms.
     """
 
     weights: Mapping[str, Floats]
     gains: Mapping[str, Floats]
     hidden: Floats
-    past_keys: Floats
-    past_values: Floats
-    cosines: Floats
-    sines: Floats
     epsilon: float
+    past_keys: Floats = field(default_factory=lambda: np.zeros(0))
+    past_values: Floats = field(default_factory=lambda: np.zeros(0))
+    cosines: Floats = field(default_factory=lambda: np.zeros(0))
+    sines: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 def pruned(weight: Floats, bits: int, dense: bool = False) -> tuple[SparseMatrix, Floats]:
@@ -149,7 +148,7 @@ class _Attention:
 
 
 def append_layer(
-    program: CheckedProgram, workload: Workload, machine: SparseDsp, layer: Layer
+    program: CheckedProgram, workload: Workload, machine: SparseDsp, layer: Layer, section: int = 0
 ) -> Mapping[str, Real]:
     """Prune a layer, compile the layers of the workload for it, append them with its values.
 
@@ -157,20 +156,21 @@ def append_layer(
 
     Args:
         workload: one decode step; its keys are those of the layer and the token's own.
+        machine: what has density 1 there is not pruned.
+        section: of the compiled program: 0 the layers, 1 what follows them.
     """
     c = workload.columns
-    matrices = {
-        str(op): pruned(layer.weights[_last_name(op)], FORMAT_BITS[c["weight_format"][row]])
-        for row, op in enumerate(c["op"])
-        if c["kind"][row] == "linear" and _last_name(op) in layer.weights
-    }
-    kept = {op: matrix.kept for op, (matrix, _) in matrices.items()}
-    units = compile_step(workload, machine, kept)[0].units
+    matrices = {}
+    for row, op in enumerate(map(str, c["op"])):
+        if c["kind"][row] == "linear" and _last_name(op) in layer.weights:
+            bits, dense = FORMAT_BITS[c["weight_format"][row]], machine.density_of(op) == 1
+            matrices[op] = pruned(layer.weights[_last_name(op)], bits, dense)
+    kept = {op: m.kept for op, (m, _) in matrices.items() if m.mask is not None}
+    compiled = compile_step(workload, machine, kept)[section]
     values = _Values(program, layer, matrices)
-    hidden = {s.name for unit in units for s in unit.symbols if s.name.startswith(PREVIOUS)}
-    for name in hidden:
+    for name in compiled.inputs:
         values.put_hidden(name)
-    for unit in units:
+    for unit in compiled.units:
         values.append(unit)
     return values.real
 

@@ -55,13 +55,15 @@ class Section:
     """Units that one start of the machine runs.
 
     Attributes:
-        name: "layers", or the op that it begins with.
+        name: "layers", or "after the layers".
         count: runs in a step.
+        inputs: vectors that another run wrote, or that lie in the table of the embedding.
     """
 
     name: str
     count: int
     units: tuple[CoreUnit, ...]
+    inputs: tuple[str, ...]
 
 
 def compile_step(
@@ -119,7 +121,9 @@ class _Step:
             if not found or found[-1][0] != name:
                 found.append((name, count, []))
             found[-1][2].extend(make[kind](row))
-        return tuple(Section(name, count, tuple(units)) for name, count, units in found)
+        return tuple(
+            Section(name, count, tuple(units), self._inputs(units)) for name, count, units in found
+        )
 
     def _section(self, row: int) -> tuple[str, int]:
         """Which run an op belongs to, and how often that runs."""
@@ -129,6 +133,12 @@ class _Step:
         if count > 1:
             raise SpecError("the layers are not alike", where=op, expected="one program for all")
         return "after the layers", 1
+
+    def _inputs(self, units: list[CoreUnit]) -> tuple[str, ...]:
+        """What ops make and none of the units, each once."""
+        written = {unit.task.out.name for unit in units}
+        reads = dict.fromkeys(source for unit in units for source in self._sources(unit.row))
+        return tuple(source for source in reads if source not in written)
 
     # --- operands ---------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from plait.hwgen.sparse_dsp.operands import channel_image, read_vector, vector_i
 from plait.hwgen.sparse_dsp.weights import SparseMatrix, group_image, read_group
 from plait.models.golden.special_unit import Constants
 from plait.sim.compiler.kept import KEPT, code_words
+from plait.sim.spec import load_accelerator
+from plait.sim.spec.sparse_dsp import SparseDsp
 
 
 def draw(seed: int, outputs: int, inputs: int, bits: int) -> SparseMatrix:
@@ -93,6 +95,9 @@ def test_pruning_keeps_every_density_in_a_quarter_of_the_blocks() -> None:
     matrix, scales = pruned(weight, 4)
     counts = np.bincount(matrix.kept.reshape(-1), minlength=17)
     assert [int(counts[n]) for n in (2, 4, 8, 16)] == [8, 8, 8, 8]
+    machine = load_accelerator("flightllm-small")
+    assert isinstance(machine, SparseDsp)
+    assert matrix.kept.mean() == 16 * machine.density_of("layers.*.mlp.up_proj")
     assert (np.abs(matrix.codes * scales[:, None] - weight)[matrix.mask] <= scales.max() / 2).all()
 
 

@@ -49,6 +49,16 @@ def test_folding_and_unfolding_are_inverse() -> None:
     assert list(Graph("toy", folded).verify().unfold()) == ops
 
 
+def test_a_workload_says_who_feeds_an_op() -> None:
+    workload = Graph("toy", fold(layered())).verify().bind("decode", 1, 4)
+    up, head = 1, 4
+    assert workload.columns["sources"][up] == ("^blocks.*.add",)
+    assert workload.columns["sources"][head] == ("blocks.*.add",)
+    twice = workload.labelled("pass 2: ")
+    assert twice.columns["sources"][up] == ("^pass 2: blocks.*.add",)
+    assert twice.columns["op"][3] == "pass 2: blocks.*.add"
+
+
 def test_a_layer_that_differs_keeps_its_place() -> None:
     ops = layered(4)
     index = next(i for i, op in enumerate(ops) if op.path == "blocks.2.up")

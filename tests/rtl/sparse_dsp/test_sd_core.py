@@ -14,6 +14,7 @@ from plait.hwgen.sparse_dsp.checked import CheckedProgram, expected_memory
 from plait.hwgen.sparse_dsp.example import example
 from plait.hwgen.sparse_dsp.parameters import core_from
 from plait.models.golden.special_unit import Constants
+from plait.sim import simulate
 from plait.sim.compiler.cycles import DOT_LATENCY
 from plait.sim.compiler.instruction import MiscOperation
 from plait.sim.families.sparse_dsp_verilog import CAUSES
@@ -21,7 +22,8 @@ from plait.sim.spec import load_accelerator
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow]
 
-DESIGN = design_of(load_accelerator("flightllm-small"))
+SMALL = load_accelerator("flightllm-small")
+DESIGN = design_of(SMALL)
 BLOCK = 16
 
 
@@ -39,7 +41,7 @@ def test_memory_and_cycles(stall):
 
 @pytest.mark.long
 def test_memory_and_cycles_with_the_primitive():
-    design = design_of(load_accelerator("flightllm-small").with_(**{"core.dsp48e2": True}))
+    design = design_of(SMALL.with_(**{"core.dsp48e2": True}))
     program = example(design)
     expected = predicted(program.checked).times.cycles
     run = run_checked(design, program.image, 4 * expected)
@@ -100,6 +102,22 @@ def test_a_layer_of_a_real_model(format, stall):
     assert run.values_compared > 13000
     assert run.values_different == 0
     assert run.cycles_measured == run.cycles_predicted
+    if format == "int4" and not stall:  # what simulate says from shapes and densities alone
+        table = simulate("smollm2-135m", SMALL, context=16, fidelity="verilog").table
+        layers = table[table["count"] > 1]
+        cycles = layers["cycles"].sum() / layers["count"].iloc[0]
+        assert cycles == pytest.approx(run.cycles_measured, rel=1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.model
+def test_what_follows_the_layers():
+    (run,) = cosimulate_layer("flightllm-small", "lm_head")
+    table = simulate("smollm2-135m", SMALL, context=16, fidelity="verilog").table
+    assert run.values_compared == 576 + 49152
+    assert run.values_different == 0
+    assert run.cycles_measured == run.cycles_predicted
+    assert run.cycles_measured == table[table["count"] == 1]["cycles"].sum()
 
 
 def test_the_latency_of_the_array_is_said_twice_alike():

@@ -47,6 +47,7 @@ def test_units_of_a_token() -> None:
     workload = bound("smollm2-135m")
     layers, after = compile_step(workload, SMALL)
     assert (layers.name, layers.count, after.count) == ("layers", 30, 1)
+    assert (layers.inputs, after.inputs) == (("^layers.*.add_2",), ("layers.*.add_2",))
     c = workload.columns
     ops = list(dict.fromkeys(unit.op for unit in (*layers.units, *after.units)))
     assert ops == [op for op, kind in zip(c["op"], c["kind"], strict=True) if kind != "embedding"]
