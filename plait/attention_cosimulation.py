@@ -31,7 +31,8 @@ from plait.models.golden.attention_operands import (
     encode_cache,
     fold_query,
 )
-from plait.sim.families.attention_cycles import Device, Memory, closed_form, schedule
+from plait.sim.families.attention_cycles import Device, closed_form, schedule
+from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.spec import Accelerator, load_accelerator
 
 __all__ = [
@@ -118,7 +119,12 @@ class AttentionCosimulation:
 
 
 def run_device(
-    design: Design, jobs: Sequence[Job], *, stall: float = 0.0, seed: int = 0, latency: int = 8
+    design: Design,
+    jobs: Sequence[Job],
+    *,
+    stall: float = 0.0,
+    seed: int = 0,
+    latency: int = MEMORY_LATENCY_CYCLES,
 ) -> DeviceRun:
     """Run jobs on a device's Verilog and compare what it wrote with the golden model.
 
@@ -127,8 +133,9 @@ def run_device(
         seed: of the stalls.
         latency: of the memory, cycles.
     """
+    memory = Memory(latency, threshold_of(stall), seed)
     program = program_of(design, jobs)
-    predicted = _predicted(program, Memory(latency, round(stall * 2**32), seed))
+    predicted = _predicted(program, memory)
     run = native.run(
         native.build(design),
         design,
@@ -256,6 +263,7 @@ def cosimulate_attention_layer(
 ) -> Iterator[AttentionCosimulation]:
     """Run the attention of a layer of SmolLM2 for the last of ``tokens`` tokens of real text."""
     machine = load_accelerator(machine)
+    threshold_of(stall)  # refuses it before a model is loaded
     query, keys, values = _captured(layer, tokens)
     for count in shards:
         yield cosimulate_attention(

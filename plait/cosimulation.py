@@ -25,13 +25,8 @@ from plait.hwgen.design import Design
 from plait.hwgen.generate import design_of
 from plait.models.quantize import QuantizedTensor, quantize
 from plait.sim.families.bit_serial_cycles import closed_form
-from plait.sim.families.bit_serial_schedule import (
-    MEMORY_LATENCY_CYCLES,
-    Machine,
-    Memory,
-    matmul_counts,
-    schedule,
-)
+from plait.sim.families.bit_serial_schedule import Machine, matmul_counts, schedule
+from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.spec import Accelerator, load_accelerator
 from plait.sim.spec.base import Phase
 from plait.sim.spec.sparse_dsp import SparseDsp
@@ -132,8 +127,7 @@ def cosimulate(
         op: a name for the result.
     """
     machine = load_accelerator(machine)
-    if not 0 <= stall < 1:
-        raise SpecError("not a probability of stalls", where="stall", got=stall, expected="0 to <1")
+    threshold_of(stall)  # refuses it before anything is built
     tensor = _quantised(weights, machine, phase, format, group_size)
     design = design_of(machine, phase)
     if tensor.format.name not in design.formats:
@@ -185,6 +179,7 @@ def cosimulate_layer(
         trace: file that gets the waveform (VCD) of the last run.
     """
     machine = load_accelerator(machine)
+    threshold_of(stall)  # refuses it before a model is loaded
     if isinstance(machine, SparseDsp):
         from plait.cosimulation_sparse import cosimulate_sparse
 
@@ -245,7 +240,7 @@ def predicted_cycles(design: Design, program: Program, stall: float = 0.0, seed:
     ]
     if not stall:
         return sum(int(sum(closed_form(matmul, simulated.scale_bits))) for matmul in matmuls)
-    memory = Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
+    memory = Memory(MEMORY_LATENCY_CYCLES, threshold_of(stall), seed)
     return int(schedule(simulated, matmuls, memory).sum())
 
 

@@ -24,7 +24,7 @@ from plait.hwgen.sparse_dsp.operands import read_vector
 from plait.hwgen.sparse_dsp.parameters import core_from
 from plait.models.graph import load_graph
 from plait.sim.compiler.relocatable import Vector
-from plait.sim.families.bit_serial_schedule import MEMORY_LATENCY_CYCLES, Memory
+from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.families.sparse_dsp_verilog import Run, run_units
 from plait.sim.spec.sparse_dsp import BLOCK, SparseDsp
 
@@ -64,6 +64,7 @@ def cosimulate_sparse(
     """
     from plait.models.llm import load_module
 
+    threshold_of(stall)  # refuses it before a model is loaded
     for format in formats:
         if format not in _FORMATS:
             raise SpecError(unknown_name("weight format of the layer", format, _FORMATS))
@@ -108,7 +109,7 @@ def cosimulate_sparse(
 
 def predicted(program: CheckedProgram, stall: float = 0.0, seed: int = 0) -> Run:
     """When the units of a program run, for this very pattern of stalls; no linker takes part."""
-    memory = Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), seed)
+    memory = Memory(MEMORY_LATENCY_CYCLES, threshold_of(stall), seed)
     return run_units(program.units, program.core, memory)
 
 

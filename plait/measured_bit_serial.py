@@ -20,14 +20,9 @@ from plait.models.quantize import QuantizedTensor, quantize
 from plait.sim import load_accelerator
 from plait.sim.families.bit_serial_cycles import closed_form
 from plait.sim.families.bit_serial_published import published_matmul
-from plait.sim.families.bit_serial_schedule import (
-    MEMORY_LATENCY_CYCLES,
-    Machine,
-    Memory,
-    matmul_counts,
-    schedule,
-)
+from plait.sim.families.bit_serial_schedule import Machine, matmul_counts, schedule
 from plait.sim.families.bit_serial_tiles import Matmul
+from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.spec.bit_serial import BitSerial
 
 __all__ = ["LONG_SHAPES", "SHORT_SHAPES", "on_long_shapes", "on_short_shapes"]
@@ -188,7 +183,7 @@ def _counts(machine: Machine, operands: _Operands, group_size: int) -> Matmul:
 def _expected_cycles(machine: Machine, job: Matmul, stall: float, seed: int) -> float:
     """Mean over patterns of stalls that are as likely, none of them the one that was run."""
     others = (
-        Memory(MEMORY_LATENCY_CYCLES, round(stall * 2**32), 1000 + _OTHER_PATTERNS * seed + other)
+        Memory(MEMORY_LATENCY_CYCLES, threshold_of(stall), 1000 + _OTHER_PATTERNS * seed + other)
         for other in range(_OTHER_PATTERNS)
     )
     return float(np.mean([schedule(machine, [job], memory).sum() for memory in others]))

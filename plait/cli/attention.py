@@ -30,8 +30,6 @@ def cosimulate_offload(
     """
     from plait.attention_cosimulation import cosimulate_attention_layer
 
-    if not 0 <= stall < 1:
-        raise SpecError("not a probability of stalls", where="stall", got=stall, expected="0 to <1")
     number = _layer(layer)
     runs = []
     with progress("building and running the Verilog") as work:

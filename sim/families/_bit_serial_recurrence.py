@@ -15,19 +15,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from plait.sim.families._memory_port import first_free
 from plait.sim.families.bit_serial_schedule import (
     ARRAY_STAGES,
-    BURST_WORDS,
     CAUSES,
     CHANNEL_BUFFER_TILES,
     DESCRIPTOR_WORDS,
     INPUT_STAGES,
-    WORDS_IN_FLIGHT,
     Machine,
-    Memory,
 )
 from plait.sim.families.bit_serial_tiles import Matmul
-from plait.sim.families.stalls import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
+from plait.sim.families.memory_port import (
+    BURST_WORDS,
+    READ_CHANNEL,
+    REQUEST_CHANNEL,
+    WORDS_IN_FLIGHT,
+    WRITE_CHANNEL,
+    Memory,
+)
 
 __all__ = ["cycles_by_cause"]
 
@@ -60,9 +65,6 @@ __all__ = ["cycles_by_cause"]
 ) = range(12)
 
 
-_stalled = njit(cache=True)(stalled)
-
-
 def cycles_by_cause(
     machine: Machine, matmuls: Sequence[Matmul], memory: Memory
 ) -> NDArray[np.int64]:
@@ -74,13 +76,6 @@ def cycles_by_cause(
     for matmul, row in zip(matmuls, causes, strict=True):
         cycle = _matmul(machine, matmul, memory, cycle, port, accepted, row)
     return causes
-
-
-@njit(cache=True)
-def _first_free(cycle, channel, memory):
-    while memory.threshold > 0 and _stalled(cycle, channel, memory.seed, memory.threshold):
-        cycle += 1
-    return cycle
 
 
 @njit(cache=True)
@@ -98,7 +93,8 @@ def _ask_for_burst(port, accepted, memory):
     if received > 0:
         enter = max(enter, accepted[(received - 1) % WORDS_IN_FLIGHT] + 1)
     port[_ENTERED] = enter
-    requested = _first_free(max(enter, port[_REQUESTED]) + 1, REQUEST_CHANNEL, memory)
+    earliest = max(enter, port[_REQUESTED]) + 1
+    requested = first_free(earliest, REQUEST_CHANNEL, memory.seed, memory.threshold)
     port[_REQUESTED_BEFORE] = port[_REQUESTED]
     port[_REQUESTED] = requested
     port[_DUE] = requested + memory.latency
@@ -111,7 +107,8 @@ def _receive_word(port, accepted, buffer_free, memory):
     """Give the cycle in which a buffer, free from `buffer_free` on, takes the next word."""
     if port[_BURST_LEFT] == 0:
         _ask_for_burst(port, accepted, memory)
-    valid = _first_free(max(port[_ACCEPTED] + 1, port[_DUE]), READ_CHANNEL, memory)
+    earliest = max(port[_ACCEPTED] + 1, port[_DUE])
+    valid = first_free(earliest, READ_CHANNEL, memory.seed, memory.threshold)
     accept = max(valid, port[_TAKEN_BEFORE] + 1)  # the skid buffer holds two words
     taken = max(accept + 1, port[_TAKEN] + 1, buffer_free)
     accepted[port[_WORDS] % WORDS_IN_FLIGHT] = accept
@@ -136,7 +133,8 @@ def _drain(result, words, memory):
         scaled = max(selected + 1, handed)
         handed = max(scaled + 1, written_before + 1)
         written_before = written
-        written = _first_free(max(handed, written) + 1, WRITE_CHANNEL, memory)
+        earliest = max(handed, written) + 1
+        written = first_free(earliest, WRITE_CHANNEL, memory.seed, memory.threshold)
     return selected, written
 
 

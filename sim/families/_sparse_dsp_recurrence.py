@@ -12,8 +12,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from plait.sim.compiler.instruction import Queue
-from plait.sim.families.bit_serial_schedule import BURST_WORDS, WORDS_IN_FLIGHT
-from plait.sim.families.stalls import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
+from plait.sim.families._memory_port import first_free
+from plait.sim.families.memory_port import (
+    BURST_WORDS,
+    READ_CHANNEL,
+    REQUEST_CHANNEL,
+    WORDS_IN_FLIGHT,
+    WRITE_CHANNEL,
+)
 
 __all__ = ["run_segment"]
 
@@ -21,16 +27,6 @@ _LD, _ST, _MM, _MV, _MISC, _SYS = (int(queue) for queue in Queue)
 _QUEUES = len(Queue)
 _LD_IN_FLIGHT = 8
 _KEPT_WORDS = 512  # history of words received: more than can be in flight
-
-_stalled = njit(cache=True)(stalled)
-
-
-@njit(cache=True)
-def _free(cycle: int, channel: int, seed: int, threshold: int) -> int:
-    """The first cycle from this one on in which the channel does not stall."""
-    while threshold > 0 and _stalled(cycle, channel, seed, threshold):
-        cycle += 1
-    return cycle
 
 
 @njit(cache=True)
@@ -58,13 +54,13 @@ def _read(
         beyond = port[0] - (WORDS_IN_FLIGHT - BURST_WORDS)
         if beyond > 0:
             entered = max(entered, taken[(beyond - 1) % _KEPT_WORDS] + 1)
-        accepted = _free(max(entered, port[2]) + 1, REQUEST_CHANNEL, seed, threshold)
+        accepted = first_free(max(entered, port[2]) + 1, REQUEST_CHANNEL, seed, threshold)
         port[3], port[2] = port[2], accepted
         port[0] += burst
         for _ in range(burst):
             before = taken[(port[1] - 1) % _KEPT_WORDS] if port[1] else -1
             due = max(before + 1, accepted + latency)
-            taken[port[1] % _KEPT_WORDS] = _free(due, READ_CHANNEL, seed, threshold)
+            taken[port[1] % _KEPT_WORDS] = first_free(due, READ_CHANNEL, seed, threshold)
             port[1] += 1
         left -= burst
     return taken[(port[1] - 1) % _KEPT_WORDS], entered
@@ -131,7 +127,7 @@ def run_segment(
             end = start
             for word in range(work):
                 due = max(start + 3 + word, write_last + 1)
-                end = _free(due, WRITE_CHANNEL, memory[2], memory[1])
+                end = first_free(due, WRITE_CHANNEL, memory[2], memory[1])
                 write_last = end
             ready[queue] = end + 1
         else:

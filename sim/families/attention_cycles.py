@@ -14,21 +14,22 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from plait.sim.families.stalls import (
+from plait.sim.families._memory_port import first_free
+from plait.sim.families.memory_port import (
+    BURST_WORDS,
+    MEMORY_LATENCY_CYCLES,
     READ_CHANNEL,
     REQUEST_CHANNEL,
     WRITE_CHANNEL,
-    stalled,
+    Memory,
+    checked,
 )
 
-__all__ = ["CAUSES", "Device", "Memory", "closed_form", "schedule", "token_words"]
+__all__ = ["CAUSES", "Device", "closed_form", "schedule", "token_words"]
 
 CAUSES = ("descriptor", "load", "fill", "compute", "memory_stall", "tail", "drain")
 KEY_LATENCY = 7  # last step of a key to the first of its value, without the step itself
 TOKEN_BUFFER = 8  # keys, and values, that wait for their turn
-BURST_WORDS = 64  # of a request
-
-_stalled = njit(cache=True)(stalled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +47,6 @@ class Device:
     vector_words: int
     scales_per_word: int
     result_words: int
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The memory behind the port.
-
-    Args:
-        latency: cycles from an accepted request to its first word.
-        threshold: probability of a stall, a cycle and channel, times 2^32.
-        seed: of the stalls.
-    """
-
-    latency: int = 8
-    threshold: int = 0
-    seed: int = 0
 
 
 def token_words(device: Device, segments: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -84,7 +70,7 @@ def closed_form(
     segments: NDArray[np.int64],
     load_words: int,
     *,
-    latency: int = 8,
+    latency: int = MEMORY_LATENCY_CYCLES,
     runs: int = 1,
 ) -> Mapping[str, int]:
     """Cycles of a job by cause, behind a memory that never stalls.
@@ -117,12 +103,15 @@ def closed_form(
 
 
 def schedule(
-    device: Device, jobs: Sequence[tuple[NDArray[np.int64], int, int]], memory: Memory
+    device: Device,
+    jobs: Sequence[tuple[NDArray[np.int64], int, int]],
+    memory: Memory | None = None,
 ) -> int:
     """Cycles of a list of jobs (segments, load words, runs), with the memory's stalls.
 
-    What it leaves out: that words on their way are limited (256), and parts (32).
+    What it leaves out: that words on their way are limited, and parts (32).
     """
+    memory = checked(memory)
     how = (memory.latency, memory.threshold, memory.seed)
     now = 1  # the first cycle after that of start_i
     for segments, load_words, runs in jobs:
@@ -148,22 +137,14 @@ def _requests(device: Device, segments: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @njit(cache=True)
-def _free(cycle, channel, seed, threshold):
-    """The first cycle from this one in which the channel does not stall."""
-    while _stalled(cycle, channel, seed, threshold):
-        cycle += 1
-    return cycle
-
-
-@njit(cache=True)
 def _read(now, words, latency, threshold, seed):
     """When the last word of a job leaves the reader, which got the job in cycle ``now``."""
     taken = leaves = 0
     request = now + 1
     for word in range(words):
         if word % BURST_WORDS == 0:
-            request = _free(request + 1, REQUEST_CHANNEL, seed, threshold)
-        taken = _free(max(request + latency, taken + 1), READ_CHANNEL, seed, threshold)
+            request = first_free(request + 1, REQUEST_CHANNEL, seed, threshold)
+        taken = first_free(max(request + latency, taken + 1), READ_CHANNEL, seed, threshold)
         leaves = taken + 1
     return leaves
 
@@ -177,16 +158,16 @@ def _tokens(now, parts, steps, vector_words, latency, threshold, seed):
     taken = leaves = before = 0  # of the word, and of that before when it left
     token = 0
     for part in parts:
-        request = _free(request + 1, REQUEST_CHANNEL, seed, threshold)
+        request = first_free(request + 1, REQUEST_CHANNEL, seed, threshold)
         taken = max(request + latency, taken + 1, before + 1)
-        taken = _free(taken, READ_CHANNEL, seed, threshold)
+        taken = first_free(taken, READ_CHANNEL, seed, threshold)
         before, leaves = leaves, max(taken, leaves) + 1
         words = 2 * part * vector_words
         for word in range(words):
             if word % BURST_WORDS == 0:
-                request = _free(request + 1, REQUEST_CHANNEL, seed, threshold)
+                request = first_free(request + 1, REQUEST_CHANNEL, seed, threshold)
             # A valid word waits at the port while the reader holds two.
-            valid = _free(max(request + latency, taken + 1), READ_CHANNEL, seed, threshold)
+            valid = first_free(max(request + latency, taken + 1), READ_CHANNEL, seed, threshold)
             taken = max(valid, before + 1)
             room = 0
             place = word % (2 * vector_words)
@@ -212,5 +193,5 @@ def _write(now, words, threshold, seed):
     for _ in range(words):
         offered = max(offered + 1, before + 1)
         before = accepted
-        accepted = _free(max(offered + 1, accepted + 1), WRITE_CHANNEL, seed, threshold)
+        accepted = first_free(max(offered + 1, accepted + 1), WRITE_CHANNEL, seed, threshold)
     return accepted

@@ -22,9 +22,9 @@ from plait.sim.families.bit_serial_schedule import (
     ARRAY_STAGES,
     DESCRIPTOR_WORDS,
     INPUT_STAGES,
-    MEMORY_LATENCY_CYCLES,
 )
 from plait.sim.families.bit_serial_tiles import STORED_ACTIVATION_BITS, Matmul, cut
+from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES
 
 __all__ = ["MAX_INPUTS", "MatmulCycles", "Rungs", "closed_form", "matmul_cycles"]
 

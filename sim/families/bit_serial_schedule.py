@@ -13,18 +13,15 @@ from numpy.typing import NDArray
 
 from plait.errors import SpecError
 from plait.sim.families.bit_serial_tiles import Matmul, cut
+from plait.sim.families.memory_port import Memory, checked
 
 __all__ = [
     "ARRAY_STAGES",
-    "BURST_WORDS",
     "CAUSES",
     "CHANNEL_BUFFER_TILES",
     "DESCRIPTOR_WORDS",
     "INPUT_STAGES",
-    "MEMORY_LATENCY_CYCLES",
-    "WORDS_IN_FLIGHT",
     "Machine",
-    "Memory",
     "matmul_counts",
     "schedule",
 ]
@@ -43,12 +40,9 @@ CAUSES = (
 )
 
 DESCRIPTOR_WORDS = 2
-BURST_WORDS = 64  # longest request of plait_bs_reader
-WORDS_IN_FLIGHT = 256  # requested and not yet received, at most
 CHANNEL_BUFFER_TILES = 4  # tiles whose channel steps plait_bs_weight_buffer holds
 INPUT_STAGES = 2  # issue to the array's inputs: memory read, then planes -> codes
 ARRAY_STAGES = 5  # plait_bs_array: last term to results, besides the scale_bits of the dequantiser
-MEMORY_LATENCY_CYCLES = 8  # unless said otherwise
 
 
 class Machine(NamedTuple):
@@ -61,20 +55,6 @@ class Machine(NamedTuple):
     port_bits: int
     weight_buffer_steps: int
     scale_buffer_groups: int
-
-
-class Memory(NamedTuple):
-    """The memory behind the port.
-
-    Attributes:
-        latency: cycles from an accepted request to its first word; at least 1.
-        threshold: stall probability a cycle and channel, times 2^32.
-        seed: of the stall pattern.
-    """
-
-    latency: int = MEMORY_LATENCY_CYCLES
-    threshold: int = 0
-    seed: int = 0
 
 
 def matmul_counts(
@@ -108,11 +88,6 @@ def schedule(
     >>> dict(zip(CAUSES, schedule(machine, [job])[0].tolist()))["compute"]
     64
     """
-    memory = memory or Memory()
-    if memory.latency < 1:
-        raise SpecError("memory latency too short", got=memory.latency, expected="1 or more")
-    if memory.threshold >= 1 << 32:
-        raise SpecError("a memory that always stalls never ends", where="stall")
     from plait.sim.families._bit_serial_recurrence import cycles_by_cause
 
-    return cycles_by_cause(machine, matmuls, memory)
+    return cycles_by_cause(machine, matmuls, checked(memory))

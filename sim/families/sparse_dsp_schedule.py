@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from plait.sim.compiler.core import WORD_BYTES
 from plait.sim.compiler.instruction import INSTRUCTION_WORDS, Program, Queue
-from plait.sim.families.bit_serial_schedule import Memory
+from plait.sim.families.memory_port import Memory, checked
 
 __all__ = ["Schedule", "schedule"]
 
@@ -61,7 +61,7 @@ def schedule(
     """
     from plait.sim.families._sparse_dsp_recurrence import run_segment
 
-    memory = memory or Memory()
+    memory = checked(memory)
     answers = memory.latency, memory.threshold, memory.seed
     port = np.array([0, 0, -2, -2], np.int64)
     taken = np.zeros(512, np.int64)

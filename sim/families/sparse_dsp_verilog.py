@@ -19,8 +19,8 @@ from plait.sim.compiler.core import VerilogCore, core_of
 from plait.sim.compiler.decode_step import compile_step
 from plait.sim.compiler.instruction import INSTRUCTION_WORDS, Program, Queue
 from plait.sim.compiler.relocatable import CoreUnit, port_words, segments
-from plait.sim.families.bit_serial_schedule import Memory
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
+from plait.sim.families.memory_port import Memory
 from plait.sim.families.sparse_dsp_schedule import Schedule, schedule
 from plait.sim.families.sparse_dsp_times import operations_of, roof_of
 from plait.sim.timeline.engine import Timeline

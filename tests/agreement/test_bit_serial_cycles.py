@@ -14,11 +14,11 @@ from plait.sim.families.bit_serial_cycles import closed_form
 from plait.sim.families.bit_serial_schedule import (
     CAUSES,
     Machine,
-    Memory,
     matmul_counts,
     schedule,
 )
 from plait.sim.families.bit_serial_tiles import Matmul
+from plait.sim.families.memory_port import Memory, threshold_of
 from plait.sim.spec import load_accelerator
 
 pytestmark = pytest.mark.rtl
@@ -81,7 +81,7 @@ def test_all_agree(name: str) -> None:
         for cause in ("compute", "descriptor", "activation_load", "pipeline_fill"):
             assert causes[CAUSES.index(cause)] == getattr(rungs, cause)
 
-        threshold = round(STALL * 2**32)
+        threshold = threshold_of(STALL)
         known = schedule(machine, [job], Memory(threshold=threshold, seed=index))[0]
         assert list(late.cycles_by_cause.values()) == known.tolist()
         guesses.append(

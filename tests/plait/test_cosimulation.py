@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plait import cosimulation
+from plait.attention_cosimulation import cosimulate_attention, cosimulate_attention_layer
 from plait.cosimulation import cosimulate, cosimulate_layer, predicted_cycles, run_program
 from plait.errors import PlaitError, SpecError, ToolError
 from plait.hwgen import native, tools
@@ -152,7 +154,6 @@ def zero_scale() -> tuple[object, np.ndarray]:
 @pytest.mark.parametrize(
     ("operand", "options", "message"),
     [
-        (operands(8, 64, 4, "fp16"), {"stall": 1.0}, "stall: not a probability.*got 1.0"),
         (operands(8, 64, 4, "fp16"), {"format": "bitmod5"}, "unknown format 'bitmod5'"),
         (operands(8, 64, 4, "fp16"), {"group_size": 30}, "lanes|multiple of 4"),
         (operands(8, 5000, 1, "fp16"), {}, "inputs: the activation buffer.*at most 4096"),
@@ -167,6 +168,27 @@ def test_bad_input(operand: tuple, options: dict[str, object], message: str) -> 
     with pytest.raises(PlaitError, match=message) as caught:
         cosimulate(SMALL, *operand, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stall", [1.0, float("nan")])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda stall: cosimulate(SMALL, *operands(8, 64, 4, "fp16"), stall=stall),
+        lambda stall: next(cosimulate_layer(SMALL, stall=stall)),
+        lambda stall: next(cosimulate_layer("flightllm-small", stall=stall)),
+        lambda stall: next(cosimulate_attention_layer("offload-small", stall=stall)),
+        lambda stall: cosimulate_attention(
+            "offload-small", np.ones((6, 64)), *np.ones((2, 2, 3, 64)), stall=stall
+        ),
+    ],
+    ids=["bit_serial", "a layer of it", "sparse_dsp", "offload", "arrays of it"],
+)
+def test_a_memory_that_always_stalls_is_refused(
+    run: Callable[[float], object], stall: float
+) -> None:
+    with pytest.raises(SpecError, match=r"^stall: not a probability of stalls, got (1.0|nan)"):
+        run(stall)
 
 
 def test_a_build_folder_that_cannot_be_written(

@@ -12,15 +12,12 @@ from hypothesis import strategies as st
 from plait.errors import SpecError
 from plait.sim.families.bit_serial_cycles import MAX_INPUTS, closed_form, matmul_cycles
 from plait.sim.families.bit_serial_schedule import (
-    BURST_WORDS,
     CAUSES,
-    WORDS_IN_FLIGHT,
     Machine,
-    Memory,
     matmul_counts,
     schedule,
 )
-from plait.sim.families.stalls import stalled
+from plait.sim.families.memory_port import BURST_WORDS, WORDS_IN_FLIGHT, Memory, stalled
 
 SMALL = Machine(8, 4, 4, 8, 256, weight_buffer_steps=64, scale_buffer_groups=16)
 ARRAYS = [(8, 4, 4), (64, 1, 4), (32, 32, 4), (64, 16, 4), (3, 2, 5), (1, 1, 1), (80, 3, 8)]

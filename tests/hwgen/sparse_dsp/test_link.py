@@ -20,7 +20,7 @@ from plait.sim.compiler.core import core_of
 from plait.sim.compiler.core_units import special_unit
 from plait.sim.compiler.instruction import MiscOperation
 from plait.sim.compiler.relocatable import Special, Symbol, Vector
-from plait.sim.families.bit_serial_schedule import Memory
+from plait.sim.families.memory_port import Memory
 from plait.sim.families.sparse_dsp_verilog import run_units
 from plait.sim.spec import load_accelerator
 

@@ -18,7 +18,8 @@ from plait.models.golden.attention_operands import (
     fold_query,
     lambda_segments,
 )
-from plait.sim.families.attention_cycles import Device, Memory, closed_form, schedule
+from plait.sim.families.attention_cycles import Device, closed_form, schedule
+from plait.sim.families.memory_port import Memory
 from plait.sim.spec import load_accelerator
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow]

@@ -21,7 +21,8 @@ from plait.hwgen.bit_serial.package import DEFAULT_FORMATS
 from plait.models.golden.bit_serial import EXPONENT_BITS, FP16_UNIT_EXPONENT, output_float32
 from plait.models.golden.bit_serial_linear import linear
 from plait.models.quantize import QuantizedTensor, quantize
-from plait.sim.families.bit_serial_schedule import Machine, Memory, matmul_counts, schedule
+from plait.sim.families.bit_serial_schedule import Machine, matmul_counts, schedule
+from plait.sim.families.memory_port import Memory, threshold_of
 
 
 def save(cases: Sequence[Any], folder: Path) -> dict[str, str]:
@@ -150,7 +151,7 @@ def program_cases(machine: Machine, arithmetic: dict[str, int], count: int) -> l
     cases = []
     for index in range(count):
         jobs = [_multiplication(machine, rng, 3 * index + job) for job in range(1 + index % 3)]
-        threshold = round((0, 0.5, 0, 0.1)[index % 4] * 2**32)
+        threshold = threshold_of((0, 0.5, 0, 0.1)[index % 4])
         memory = Memory(int(rng.integers(1, 40)), threshold, seed=index)
         cases.append(program_case(machine, arithmetic, jobs, memory))
     return cases

@@ -15,7 +15,7 @@ from typing import Any
 from cocotb.simtime import get_sim_time
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from plait.sim.families.stalls import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
+from plait.sim.families.memory_port import READ_CHANNEL, REQUEST_CHANNEL, WRITE_CHANNEL, stalled
 
 CLOCK_NS = 10  # harness.start_clock
 

@@ -14,6 +14,7 @@ from plait.models.golden import bit_serial as golden
 from plait.sim.families import bit_serial_cycles as cycles
 from plait.sim.families import bit_serial_schedule as recurrence
 from plait.sim.families import bit_serial_tiles as tiles
+from plait.sim.families import memory_port
 from plait.sim.spec import load_accelerator
 
 
@@ -35,8 +36,8 @@ def test_causes_have_the_counters_names() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        ("reader", "BurstWords", recurrence.BURST_WORDS),
-        ("reader", "WordsInFlight", recurrence.WORDS_IN_FLIGHT),
+        ("reader", "BurstWords", memory_port.BURST_WORDS),
+        ("reader", "WordsInFlight", memory_port.WORDS_IN_FLIGHT),
         ("weight_buffer", "ChannelTiles", recurrence.CHANNEL_BUFFER_TILES),
         ("weight_buffer", "HeaderBits", tiles.HEADER_BITS),
         ("machine_pkg", "DESCRIPTOR_WORDS", recurrence.DESCRIPTOR_WORDS),
