@@ -22,6 +22,7 @@ from plait.errors import SpecError
 from plait.models.graph.ops import PREVIOUS
 from plait.sim.compiler.core import VerilogCore, core_of
 from plait.sim.compiler.core_units import (
+    TWO_OPERANDS,
     blocks_at_once,
     groups_at_once,
     multiply_unit,
@@ -189,7 +190,7 @@ class _Step:
         op, (vector,) = str(self.c["op"][row]), self._operands(row, 1)
         if float(self.c["tokens"][row]) != 1.0:
             raise self._lacking(row, f"{self.c['tokens'][row]:g} rows")
-        self._check_bits(row, "activation_bits", vector.elements)
+        self._check_bits(row, "activation_bits")
         weights = Weights(
             op, int(self.c["cout"][row]), int(self.c["cin"][row]), self._weight_bits(row),
             self._kept(row),
@@ -219,8 +220,8 @@ class _Step:
             )  # fmt: skip
         return FORMAT_BITS[name]
 
-    def _check_bits(self, row: int, column: str, elements: int) -> None:
-        """Refuse operands of other bits; a scale may come on top of the elements."""
+    def _check_bits(self, row: int, column: str) -> None:
+        """Refuse operands that are no INT8, by name or by bits."""
         bits = float(self.c[column][row])
         name = str(self.c[column.removesuffix("_bits") + "_format"][row])
         if name != "int8" and not (not name and bits == _INT8):
@@ -247,9 +248,11 @@ class _Step:
         heads, kv_heads = int(c["heads"][row]), int(c["kv_heads"][row])
         if size % BLOCK:
             raise self._lacking(row, f"heads of {size} elements, no multiple of {BLOCK}")
+        if (query.elements, key.elements) != (heads * size, kv_heads * size):
+            raise self._lacking(row, "queries and keys in one vector")
         if c["unified_max"][row] or c["recompute"][row]:
             raise self._lacking(row, "softmax with one constant for all scores")
-        self._check_bits(row, "kv_bits", size)
+        self._check_bits(row, "kv_bits")
         whole, blocks = self._result(row), size // BLOCK
         constants = Symbol(f"{op}.softmax.constants", 1)
         for head in range(heads):
@@ -289,7 +292,9 @@ class _Step:
             operands = [left, Vector.named(f"{op}.gains", out.elements)]
             pieces = [(0, out.blocks)]
         else:
-            is_pair = operation in (MiscOperation.ADD, MiscOperation.MUL)
+            is_pair = operation in TWO_OPERANDS
+            if is_pair and int(self.c["inputs"][row]) == 1:
+                raise self._lacking(row, f"{function} of a constant")
             operands = self._operands(row, 2 if is_pair else 1)
             pieces = _cut(out.blocks, blocks_at_once(self.core, operation))
         if any(vector.elements != out.elements for vector in operands):

@@ -138,6 +138,8 @@ def test_llama_needs_larger_buffers_and_then_compiles() -> None:
         ({"parameters": 7}, "input_layernorm: the Verilog does not do it.*norms of parts"),
         ({"function": "layer_norm"}, "input_layernorm: .*got 'layer_norm', expected linear, att"),
         ({"kind": "experts"}, "embed_tokens: the Verilog does not do it, got 'experts'"),
+        ({"inputs": 1}, "add: the Verilog does not do it, got 'add of a constant'"),
+        ({"heads": 8}, "does not do it"),
         ({"tokens": 2.0}, "q_proj: the Verilog does not do it, got '2 rows'"),
     ],
 )
