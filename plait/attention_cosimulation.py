@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.errors import PlaitError, SpecError
-from plait.hwgen import native
+from plait.errors import SpecError
 from plait.hwgen.attention.assemble import Job, Program
 from plait.hwgen.attention.recipe import expected_image, needs_second_run, widths_in
 from plait.hwgen.attention.recipe import program as program_of
@@ -31,6 +30,7 @@ from plait.models.golden.attention_operands import (
     encode_cache,
     fold_query,
 )
+from plait.run_native import run_native
 from plait.sim.families.attention_cycles import Device, closed_form, schedule
 from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.spec import Accelerator, load_accelerator
@@ -44,7 +44,6 @@ __all__ = [
     "run_device",
 ]
 
-_SLACK_CYCLES = 10_000
 _MODEL = "smollm2-135m"
 
 
@@ -136,20 +135,16 @@ def run_device(
     memory = Memory(latency, threshold_of(stall), seed)
     program = program_of(design, jobs)
     predicted = _predicted(program, memory)
-    run = native.run(
-        native.build(design),
+    run = run_native(
         design,
         program.blocks,
         results_at=program.results_at,
         results_words=program.results_words,
-        cycle_limit=2 * predicted + _SLACK_CYCLES,
-        latency_cycles=latency,
+        predicted=predicted,
+        latency=latency,
         stall=stall,
         seed=seed,
     )
-    raised = [name for bit, name in enumerate(design.errors) if run.error_flags >> bit & 1]
-    if raised:
-        raise PlaitError(f"the machine raised {raised[0]}", where=design.machine)
     got, wanted = (
         np.ascontiguousarray(image).reshape(-1).view("<u8")
         for image in (run.results, expected_image(design, program))

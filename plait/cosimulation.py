@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from plait.errors import PlaitError, SpecError, unknown_name
-from plait.files import refuse_unwritable
-from plait.hwgen import native
+from plait.errors import SpecError, unknown_name
 from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
 from plait.hwgen.bit_serial.parameters import geometry
 from plait.hwgen.bit_serial.recipe import golden_outputs
 from plait.hwgen.design import Design
 from plait.hwgen.generate import design_of
 from plait.models.quantize import QuantizedTensor, quantize
+from plait.run_native import run_native
 from plait.sim.families.bit_serial_cycles import closed_form
 from plait.sim.families.bit_serial_schedule import Machine, matmul_counts, schedule
 from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
@@ -41,13 +40,11 @@ __all__ = [
     "cosimulate_layer",
     "machine_of",
     "predicted_cycles",
-    "run_program",
 ]
 
 LAYER_FORMATS = ("bitmod3", "bitmod4", "int6", "int8")
 _DEFAULT_FORMAT = "bitmod4"
 _LAYER_GROUP = 64  # SmolLM2's 576 inputs are nine groups of it
-_SLACK_CYCLES = 10_000
 TEXT = (
     "Ever since I was a child, I have been something of a daredevil, and I have always lost by it."
 )
@@ -135,8 +132,16 @@ def cosimulate(
     job = Multiplication(tensor, inputs)
     program = assemble([job], geometry(design.parameters), design.formats)
     predicted = predicted_cycles(design, program, stall, seed)
-    limit = 2 * predicted + _SLACK_CYCLES
-    run = run_program(design, program, cycle_limit=limit, stall=stall, seed=seed, trace=trace)
+    run = run_native(
+        design,
+        program.blocks,
+        results_at=program.results_at,
+        results_words=program.results_words,
+        predicted=predicted,
+        stall=stall,
+        seed=seed,
+        trace=trace,
+    )
     (outputs,) = program.outputs(run.results)
     expected = golden_outputs(design, job)
     return Cosimulation(
@@ -256,42 +261,6 @@ def machine_of(design: Design) -> Machine:
         weight_buffer_steps=parameters["WeightBufferSteps"],
         scale_buffer_groups=parameters["ScaleBufferGroups"],
     )
-
-
-def run_program(
-    design: Design,
-    program: Program,
-    *,
-    cycle_limit: int,
-    stall: float = 0.0,
-    seed: int = 0,
-    trace: str | Path | None = None,
-) -> native.Run:
-    """Run an assembled program on a design's simulator; the machine's own error flags raise."""
-    if trace is not None:
-        refuse_unwritable(trace)  # now, not after minutes of building
-    simulator = native.build(design, trace=trace is not None)
-    run = native.run(
-        simulator,
-        design,
-        program.blocks,
-        results_at=program.results_at,
-        results_words=program.results_words,
-        cycle_limit=cycle_limit,
-        latency_cycles=MEMORY_LATENCY_CYCLES,
-        stall=stall,
-        seed=seed,
-        trace=None if trace is None else Path(trace),
-    )
-    raise_errors(design, run)
-    return run
-
-
-def raise_errors(design: Design, run: native.Run) -> None:
-    """Refuse what the machine itself refused."""
-    raised = [name for bit, name in enumerate(design.errors) if run.error_flags >> bit & 1]
-    if raised:
-        raise PlaitError(f"the machine raised {raised[0]}", where=design.machine)
 
 
 def _quantised(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.cosimulation import TEXT, Cosimulation, linears_of, raise_errors
+from plait.cosimulation import TEXT, Cosimulation, linears_of
 from plait.errors import SpecError, unknown_name
 from plait.hwgen import native
 from plait.hwgen.design import Design
@@ -23,6 +23,7 @@ from plait.hwgen.sparse_dsp.link import Image
 from plait.hwgen.sparse_dsp.operands import read_vector
 from plait.hwgen.sparse_dsp.parameters import core_from
 from plait.models.graph import load_graph
+from plait.run_native import run_native
 from plait.sim.compiler.relocatable import Vector
 from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.families.sparse_dsp_verilog import Run, run_units
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["cosimulate_sparse", "layer_of", "predicted", "run_checked"]
 
 _FORMATS = {"int8": 8, "int4": 4}
-_SLACK_CYCLES = 10_000
 _INT8 = 127
 _MODEL, _OUTPUT = "smollm2-135m", "lm_head"
 
@@ -86,7 +86,7 @@ def cosimulate_sparse(
             name = op
         image = program.image()
         expected = predicted(program, stall, seed).times.cycles
-        run = run_checked(design, image, 2 * expected + _SLACK_CYCLES, stall, seed, trace)
+        run = run_checked(design, image, expected, stall, seed, trace)
         different = program.different(image, run.results)
         at = image.address_of(result)
         words = run.results[at : at + result.blocks]
@@ -116,26 +116,27 @@ def predicted(program: CheckedProgram, stall: float = 0.0, seed: int = 0) -> Run
 def run_checked(
     design: Design,
     image: Image,
-    cycle_limit: int,
+    cycles: int,
     stall: float = 0.0,
     seed: int = 0,
     trace: str | Path | None = None,
 ) -> native.Run:
-    """Run a program; its `results` are the whole memory. The machine's error flags raise."""
-    run = native.run(
-        native.build(design, trace=trace is not None),
+    """Run a program; its `results` are the whole memory.
+
+    Args:
+        cycles: as predicted.
+        stall, seed, trace: as of `plait.run_native.run_native`.
+    """
+    return run_native(
         design,
         image.blocks,
         results_at=0,
         results_words=image.words,
-        cycle_limit=cycle_limit,
-        latency_cycles=MEMORY_LATENCY_CYCLES,
+        predicted=cycles,
         stall=stall,
         seed=seed,
-        trace=None if trace is None else Path(trace),
+        trace=trace,
     )
-    raise_errors(design, run)
-    return run
 
 
 def _append_linear(

@@ -103,7 +103,7 @@ def _verilog() -> Iterator[Error]:
     compared, different, cycles = 0, 0, []
     for program, seed, stall in [*programs, (layer, 0, 0.0)]:
         image, expected = program.image(), predicted(program, stall, seed).times.cycles
-        run = run_checked(design, image, 4 * expected, stall, seed)
+        run = run_checked(design, image, expected, stall, seed)
         compared += sum(check.vector.elements for check in program.checks)
         different += sum(program.different(image, run.results).values())
         cycles.append(_relative(expected, run.cycles))

@@ -13,14 +13,18 @@ import pytest
 
 from plait import cosimulation
 from plait.attention_cosimulation import cosimulate_attention, cosimulate_attention_layer
-from plait.cosimulation import cosimulate, cosimulate_layer, predicted_cycles, run_program
+from plait.cosimulation import cosimulate, cosimulate_layer, predicted_cycles
+from plait.cosimulation_sparse import run_checked
 from plait.errors import PlaitError, SpecError, ToolError
 from plait.hwgen import native, tools
-from plait.hwgen.bit_serial.assemble import Multiplication, assemble
+from plait.hwgen.bit_serial.assemble import Multiplication, Program, assemble
 from plait.hwgen.bit_serial.parameters import geometry
 from plait.hwgen.bit_serial.recipe import golden_outputs
 from plait.hwgen.generate import design_of
+from plait.hwgen.sparse_dsp.example import example
 from plait.models.quantize import quantize
+from plait.run_native import run_native
+from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES
 from plait.sim.spec import Accelerator, load_accelerator
 
 pytestmark = pytest.mark.rtl
@@ -85,6 +89,17 @@ def test_shapes(
     assert result.agrees
 
 
+def run_small(program: Program) -> native.Run:
+    design = design_of(SMALL)
+    return run_native(
+        design,
+        program.blocks,
+        results_at=program.results_at,
+        results_words=program.results_words,
+        predicted=predicted_cycles(design, program),
+    )
+
+
 def test_a_list_of_descriptors_runs_in_order() -> None:
     design = design_of(SMALL)
     jobs = []
@@ -92,7 +107,7 @@ def test_a_list_of_descriptors_runs_in_order() -> None:
         weights, inputs = operands(8 + index, 64, 3 + index, ("fp16", "int8")[index % 2])
         jobs.append(Multiplication(quantize(weights, name, group_size=32, scale_bits=8), inputs))
     program = assemble(jobs, geometry(design.parameters), design.formats)
-    run = run_program(design, program, cycle_limit=100_000)
+    run = run_small(program)
     for job, outputs in zip(jobs, program.outputs(run.results), strict=True):
         assert np.array_equal(outputs, golden_outputs(design, job))
     assert run.cycles == predicted_cycles(design, program)
@@ -118,7 +133,15 @@ def test_a_hang_names_the_state_of_the_sequencer() -> None:
         [Multiplication(tensor, inputs)], geometry(design.parameters), design.formats
     )
     with pytest.raises(ToolError, match=r"not finish within 500 cycles: the sequencer is in run"):
-        run_program(design, program, cycle_limit=500)
+        native.run(
+            native.build(design),
+            design,
+            program.blocks,
+            results_at=program.results_at,
+            results_words=program.results_words,
+            cycle_limit=500,
+            latency_cycles=MEMORY_LATENCY_CYCLES,
+        )
 
 
 def test_an_access_outside_the_memory_is_named() -> None:
@@ -130,7 +153,7 @@ def test_an_access_outside_the_memory_is_named() -> None:
     )
     program.blocks[0][0, 15] = 0x7F  # the highest byte of result_address
     with pytest.raises(ToolError, match=r"write of 1 words at address \d+, the memory has"):
-        run_program(design, program, cycle_limit=5000)
+        run_small(program)
 
 
 def test_a_descriptor_that_the_machine_refuses() -> None:
@@ -142,7 +165,7 @@ def test_a_descriptor_that_the_machine_refuses() -> None:
     )
     program.blocks[0][0, 3] = 0  # no magic number
     with pytest.raises(PlaitError, match="bitmod-small: the machine raised descriptor"):
-        run_program(design, program, cycle_limit=5000)
+        run_small(program)
 
 
 def zero_scale() -> tuple[object, np.ndarray]:
@@ -200,10 +223,18 @@ def test_a_build_folder_that_cannot_be_written(
         cosimulate(SMALL, *operands(8, 64, 4, "fp16"))
 
 
-def test_a_waveform_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_waveform_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*arguments: object, **options: object) -> Path:
+        raise AssertionError("built before the file was tried")
+
+    monkeypatch.setattr(native, "build", build)
     path = tmp_path / "no folder" / "wave.vcd"
     with pytest.raises(PlaitError, match=r"wave.vcd: cannot be written: no such file"):
         cosimulate(SMALL, *operands(8, 64, 4, "fp16"), trace=path)
+    design = design_of(load_accelerator("flightllm-small"))
+    image = example(design).image
+    with pytest.raises(PlaitError, match=r"wave.vcd: cannot be written: no such file"):
+        run_checked(design, image, 1, trace=path)
 
 
 def test_a_missing_simulator_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:

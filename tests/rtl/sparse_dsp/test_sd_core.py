@@ -32,7 +32,7 @@ def test_memory_and_cycles(stall):
     for seed in range(4):
         program = example(DESIGN, seed)
         expected = predicted(program.checked, stall, seed)
-        run = run_checked(DESIGN, program.image, 4 * expected.times.cycles, stall, seed)
+        run = run_checked(DESIGN, program.image, expected.times.cycles, stall, seed)
         assert (run.results == expected_memory(program.checked, program.image)).all()
         assert run.cycles == expected.times.cycles
         assert sum(run.counters.values()) == run.cycles
@@ -44,7 +44,7 @@ def test_memory_and_cycles_with_the_primitive():
     design = design_of(SMALL.with_(**{"core.dsp48e2": True}))
     program = example(design)
     expected = predicted(program.checked).times.cycles
-    run = run_checked(design, program.image, 4 * expected)
+    run = run_checked(design, program.image, expected)
     assert (run.results == expected_memory(program.checked, program.image)).all()
     assert run.cycles == expected
 
@@ -59,7 +59,7 @@ def test_programs_longer_than_the_instruction_buffer():
     image = program.image()
     assert len(image.segments) > 2
     expected = predicted(program).times.cycles
-    run = run_checked(DESIGN, image, 4 * expected)
+    run = run_checked(DESIGN, image, expected)
     assert (run.results == expected_memory(program, image)).all()
     assert run.cycles == expected
 
@@ -78,7 +78,7 @@ def test_a_bad_program_ends_the_run(word, byte, value, named):
     changed[word, byte] = value
     bad = dataclasses.replace(image, blocks={**image.blocks, 0: changed})
     with pytest.raises(PlaitError, match=rf"the machine raised {named}|did not finish"):
-        run_checked(DESIGN, bad, 20000)
+        run_checked(DESIGN, bad, 5000)
 
 
 def test_an_operation_there_is_not_is_reported():
@@ -92,7 +92,7 @@ def test_an_operation_there_is_not_is_reported():
     binary[place] |= 15
     bad = dataclasses.replace(segment, blocks={**segment.blocks, 0: image})
     with pytest.raises(PlaitError, match="the machine raised operation"):
-        run_checked(DESIGN, bad, 20000)
+        run_checked(DESIGN, bad, 5000)
 
 
 @pytest.mark.model
