@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from plait.errors import PlaitError, SpecError
+from plait.errors import PlaitError, SpecError, unknown_name
 from plait.hwgen.decode_units import Units, decode_units
 from plait.hwgen.design import Design, render
 from plait.hwgen.mem_file import mem_text
@@ -73,11 +73,24 @@ def design_of(
 ) -> Design:
     """Put the Verilog of a machine together, in memory.
 
+    Raises:
+        SpecError: the family has no Verilog, or none for this phase.
+
     >>> from plait.sim.spec import load_accelerator
     >>> design_of(load_accelerator("bitmod-small")).parameters["Rows"]
     8
     """
-    return _recipe(machine).design(machine, phase, formats)
+    recipe = _recipe(machine)
+    _refuse_unknown(phase)
+    if phase not in recipe.PHASES:
+        raise SpecError(
+            "there is no Verilog for this phase",
+            where=f"{machine.name}: phase",
+            got=phase,
+            expected=" or ".join(recipe.PHASES),
+        )
+    design: Design = recipe.design(machine, phase, formats)
+    return design
 
 
 def generate(
@@ -101,7 +114,7 @@ def generate(
     if units is not None:
         return _generate_units(machine, Path(out_dir), phase, units)
     recipe = _recipe(machine)
-    design = recipe.design(machine, phase, formats)
+    design = design_of(machine, phase, formats)
     program = recipe.program(design, jobs)
     decoders = decode_units(machine)
     files = {
@@ -134,6 +147,7 @@ def _generate_units(
     machine: Accelerator, folder: Path, phase: Phase, kinds: Sequence[str]
 ) -> Manifest:
     """Write decode units alone: of machines, too, whose core has no Verilog."""
+    _refuse_unknown(phase)
     units = decode_units(machine, kinds)
     makefile = render(
         "Makefile_units.j2", machine=machine.name, decode_units=list(units.parameters)
@@ -153,6 +167,11 @@ def _generate_units(
     files[MANIFEST] = manifest.to_json()
     _write_folder(folder, files)
     return manifest
+
+
+def _refuse_unknown(phase: str) -> None:
+    if phase not in get_args(Phase):
+        raise SpecError(unknown_name("phase", phase, get_args(Phase)), where="phase")
 
 
 def _digest(text: str) -> str:

@@ -28,12 +28,14 @@ from plait.sim.families.bit_serial_schedule import Machine, matmul_counts, sched
 from plait.sim.families.memory_port import MEMORY_LATENCY_CYCLES, Memory, threshold_of
 from plait.sim.spec import Accelerator, load_accelerator
 from plait.sim.spec.base import Phase
+from plait.sim.spec.bit_serial import BitSerial
 from plait.sim.spec.sparse_dsp import SparseDsp
 
 if TYPE_CHECKING:
     from plait.models.llm.decoder import Decoder
 
 __all__ = [
+    "ACTIVATIONS",
     "LAYER_FORMATS",
     "Cosimulation",
     "cosimulate",
@@ -42,6 +44,7 @@ __all__ = [
     "predicted_cycles",
 ]
 
+ACTIVATIONS = ("fp16", "int8")
 LAYER_FORMATS = ("bitmod3", "bitmod4", "int6", "int8")
 _DEFAULT_FORMAT = "bitmod4"
 _LAYER_GROUP = 64  # SmolLM2's 576 inputs are nine groups of it
@@ -125,8 +128,15 @@ def cosimulate(
     """
     machine = load_accelerator(machine)
     threshold_of(stall)  # refuses it before anything is built
-    tensor = _quantised(weights, machine, phase, format, group_size)
     design = design_of(machine, phase)
+    if not isinstance(machine, BitSerial):
+        raise SpecError(
+            "multiplies no two matrices by itself",
+            where=machine.name,
+            got=machine.family,
+            expected="a machine of family bit_serial",
+        )
+    tensor = _quantised(weights, machine, phase, format, group_size)
     if tensor.format.name not in design.formats:
         design = design_of(machine, phase, [*design.formats, tensor.format.name])
     job = Multiplication(tensor, inputs)
@@ -166,7 +176,7 @@ def cosimulate_layer(
     op: str | None = None,
     *,
     formats: Sequence[str] = (),
-    activations: Sequence[str] = ("fp16", "int8"),
+    activations: Sequence[str] = (),
     tokens: int = 16,
     phase: Phase = "decode",
     stall: float = 0.0,
@@ -179,12 +189,19 @@ def cosimulate_layer(
         op: one linear, such as ``layers.0.mlp.down_proj``; by default all seven of layer 0.
             A sparse DSP machine runs the whole layer then (`plait.cosimulation_sparse`).
         formats: weight formats, groups of 64; by default LAYER_FORMATS.
-        activations: fp16, int8 (one scale a linear), or both.
+        activations: fp16, int8 (one scale a linear); by default both. A sparse DSP machine knows
+            int8 alone.
         tokens: of the text that runs through the model.
         trace: file that gets the waveform (VCD) of the last run.
     """
     machine = load_accelerator(machine)
-    threshold_of(stall)  # refuses it before a model is loaded
+    # What is refused is refused before a model is loaded.
+    threshold_of(stall)
+    design_of(machine, phase)
+    known = ("int8",) if isinstance(machine, SparseDsp) else ACTIVATIONS
+    for kind in activations:
+        if kind not in known:
+            raise SpecError(unknown_name("activation", kind, known), where=machine.name)
     if isinstance(machine, SparseDsp):
         from plait.cosimulation_sparse import cosimulate_sparse
 
@@ -205,7 +222,7 @@ def cosimulate_layer(
     for name, (weights, captured) in linears_of(module, op, tokens).items():
         for format in formats:
             tensor = quantize(weights, format, group_size=_LAYER_GROUP, scale_bits=8)
-            for kind in activations:
+            for kind in activations or ACTIVATIONS:
                 inputs = _int8(captured) if kind == "int8" else captured.astype(np.float16)
                 yield cosimulate(
                     machine,

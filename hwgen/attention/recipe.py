@@ -28,8 +28,17 @@ from plait.models.golden.attention_operands import (
 from plait.sim.spec.base import Phase
 from plait.sim.spec.offload import Offload
 
-__all__ = ["design", "expected_image", "golden_partial", "needs_second_run", "program", "widths_in"]
+__all__ = [
+    "PHASES",
+    "design",
+    "expected_image",
+    "golden_partial",
+    "needs_second_run",
+    "program",
+    "widths_in",
+]
 
+PHASES: tuple[Phase, ...] = ("decode",)  # a step has one query a sequence
 _FILE_LIST = LIBRARY / "attention.f"
 _PACKAGE = "attention/plait_at_pkg.sv"
 _MACHINE_PACKAGE = "attention/plait_at_machine_pkg.sv"

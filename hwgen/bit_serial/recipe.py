@@ -22,8 +22,9 @@ from plait.models.quantize import quantize
 from plait.sim.spec.base import Phase
 from plait.sim.spec.bit_serial import BitSerial
 
-__all__ = ["design", "expected_image", "golden_outputs", "program"]
+__all__ = ["PHASES", "design", "expected_image", "golden_outputs", "program"]
 
+PHASES: tuple[Phase, ...] = ("decode", "prefill")  # an array for each
 _FILE_LIST = LIBRARY / "bit_serial.f"
 _FORMAT_PACKAGE = "bit_serial/plait_bs_pkg.sv"
 _MACHINE_PACKAGE = "bit_serial/plait_bs_machine_pkg.sv"

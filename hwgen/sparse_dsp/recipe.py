@@ -19,8 +19,9 @@ from plait.sim.compiler.kept import FORMAT_BITS
 from plait.sim.spec.base import Phase
 from plait.sim.spec.sparse_dsp import SparseDsp
 
-__all__ = ["design", "expected_image", "program"]
+__all__ = ["PHASES", "design", "expected_image", "program"]
 
+PHASES: tuple[Phase, ...] = ("decode",)  # a step is what its programs compute
 _FILE_LIST = LIBRARY / "sparse_dsp.f"
 _MACHINE_PACKAGE = "sparse_dsp/plait_sd_machine_pkg.sv"
 _BUILD_CONFIGURATION = Path(__file__).resolve().parent / "build.vlt"

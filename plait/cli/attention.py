@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
 import typer
 
 from plait.cli.output import show_json, table
@@ -9,8 +12,28 @@ from plait.cli.progress import progress
 from plait.errors import SpecError
 from plait.sim.spec import Accelerator
 
+if TYPE_CHECKING:
+    from plait.sim.spec.base import Phase
+
 _COLUMNS = ("shards", "values_compared", "values_different", "cycles_predicted", "cycles_measured")
 _MORE = ("slowest_cycles", "orders", "orders_different", "split_difference", "float64_error")
+
+
+def refuse(
+    machine: Accelerator, phase: str, activation: list[str] | None, trace: Path | None
+) -> None:
+    """Refuse what attention has no use for, rather than leave it out in silence."""
+    from plait.hwgen.generate import design_of
+
+    design_of(machine, cast("Phase", phase))
+    for option, value in (("--activation", activation), ("--trace", trace)):
+        if value is not None:
+            raise SpecError(
+                "is not of a machine that computes attention",
+                where=option,
+                got=value[0] if isinstance(value, list) else str(value),
+                expected="a machine that multiplies matrices",
+            )
 
 
 def cosimulate_offload(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from plait import api
 from plait.cli import completion
 from plait.cli.app import app
-from plait.cli.options import Json, Machine, check_name, parse_phase
+from plait.cli.options import Json, Machine
 from plait.cli.output import line, show_json, table
 from plait.cli.progress import progress
 from plait.errors import SpecError
 
 if TYPE_CHECKING:
     from plait.cosimulation import Cosimulation
+    from plait.sim.spec.base import Phase
 
 ArrayPhase = Annotated[
     str,
@@ -45,7 +46,7 @@ def generate(
 ) -> None:
     """The Verilog of a machine, a program for it and a Makefile that runs both."""
     with progress(f"writing {output}"):
-        manifest = api.generate(machine, output, phase=parse_phase(phase), units=unit or None)
+        manifest = api.generate(machine, output, phase=phase, units=unit or None)
     if json:
         show_json(manifest.to_json())
         return
@@ -96,26 +97,25 @@ def cosimulate(
     """
     from plait.cosimulation import cosimulate_layer, default_format
 
-    for kind in activation or []:
-        check_name("activation", kind, ("fp16", "int8"))
+    described = api.load_accelerator(machine)
+    if described.family == "offload":
+        from plait.cli.attention import cosimulate_offload, refuse
+
+        refuse(described, phase, activation, trace)
+        cosimulate_offload(described, layer, format or ["int8"], tokens or 1024, stall, seed, json)
+        return
     if trace and (layer is None or len(format or "1") > 1 or len(activation or "1") > 1):
         expected = "one --layer, --format and --activation"
         raise SpecError("a waveform is of one multiplication", where="--trace", expected=expected)
-    described = api.load_accelerator(machine)
-    if described.family == "offload":
-        from plait.cli.attention import cosimulate_offload
-
-        cosimulate_offload(described, layer, format or ["int8"], tokens or 1024, stall, seed, json)
-        return
     runs = []
     with progress("building and running the Verilog") as work:
         for run in cosimulate_layer(
             machine,
             layer,
             formats=format or [default_format(machine)],
-            activations=activation or ["fp16"],
+            activations=activation or ([] if described.family == "sparse_dsp" else ["fp16"]),
             tokens=tokens or 16,
-            phase=parse_phase(phase),
+            phase=cast("Phase", phase),
             stall=stall,
             seed=seed,
             trace=trace,
@@ -217,7 +217,7 @@ def area(
         from plait.cli.fpga import show_resources
 
         chosen = device or ("ecp5" if route else "xcup")
-        show_resources(described, chosen, module, route, parse_phase(phase), json)
+        show_resources(described, chosen, module, route, phase, json)
         return
     with progress("mapping to gates"):
         parts = api.area(machine, phase=phase)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 import typer
 
 from plait.cli import completion
-from plait.errors import SpecError, unknown_name
+from plait.errors import SpecError
 
 __all__ = [
     "Group",
@@ -17,11 +17,9 @@ __all__ = [
     "Model",
     "TextFile",
     "Weights",
-    "check_name",
     "parse_formats",
     "parse_group",
     "parse_overrides",
-    "parse_phase",
 ]
 
 Model = Annotated[
@@ -82,18 +80,6 @@ def parse_formats(text: str | None) -> str | dict[str, str | float] | None:
             raise SpecError("not formats", where="--formats", got=text, expected=expected)
         formats[role] = _number(value)
     return formats
-
-
-def parse_phase(text: str) -> Literal["prefill", "decode"]:
-    """Check the name of a phase."""
-    check_name("phase", text, ("prefill", "decode"))
-    return cast(Literal["prefill", "decode"], text)
-
-
-def check_name(option: str, text: str, known: tuple[str, ...]) -> None:
-    """Refuse what is not one of the few names that an option takes."""
-    if text not in known:
-        raise SpecError(unknown_name(option, text, known), where=f"--{option}")
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:

@@ -177,6 +177,7 @@ def zero_scale() -> tuple[object, np.ndarray]:
 @pytest.mark.parametrize(
     ("operand", "options", "message"),
     [
+        (operands(8, 64, 4, "fp16"), {"phase": "train"}, "phase: unknown phase 'train'"),
         (operands(8, 64, 4, "fp16"), {"format": "bitmod5"}, "unknown format 'bitmod5'"),
         (operands(8, 64, 4, "fp16"), {"group_size": 30}, "lanes|multiple of 4"),
         (operands(8, 5000, 1, "fp16"), {}, "inputs: the activation buffer.*at most 4096"),
@@ -191,6 +192,12 @@ def test_bad_input(operand: tuple, options: dict[str, object], message: str) -> 
     with pytest.raises(PlaitError, match=message) as caught:
         cosimulate(SMALL, *operand, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("machine", ["flightllm-small", "offload-small"])
+def test_a_machine_that_multiplies_no_matrices_by_itself(machine: str) -> None:
+    with pytest.raises(SpecError, match=f"{machine}: multiplies no two matrices by itself"):
+        cosimulate(machine, *operands(8, 64, 4, "fp16"))
 
 
 @pytest.mark.parametrize("stall", [1.0, float("nan")])
