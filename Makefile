@@ -1,6 +1,6 @@
 # Plait: the commands to remember. Each does all its own set-up in .venv; no root is needed.
 #   make demo       the whole braid on a real LLM, and one HTML page
-#   make test       the tests, the RTL simulations included; all but the three below
+#   make test       the tests, the RTL simulations included; all but mutations, page and long
 #   make test-rtl   only the tests that simulate Verilog
 #   make test-mutations   all mutations: each bench must fail on Verilog that was broken
 #   make test-page  the HTML page in headless Chromium, which must be installed

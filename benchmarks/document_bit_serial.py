@@ -4,7 +4,7 @@
 
 Without --write the table is only printed. Perplexity is of SmolLM2-135M on the text it comes with,
 groups of 64, second-level scales: of the format (FP32 arithmetic), then of the hardware; it takes
-a quarter of an hour and more.
+half an hour on two cores.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def decode_units(machine: Accelerator, only: Sequence[str] | None = None) -> Uni
         where = f"{machine.name}: decode_units.{kind}"
         parameters[kind] = unit_parameters(kind, section, where)
         example = _KINDS[kind].example(parameters[kind])
-        files |= _testbench(kind, parameters[kind], example)
+        files |= _testbench(kind, example)
         tops.append(_KINDS[kind].module)
     sources = _needed(tops)
     units = {_KINDS[kind].module: values for kind, values in parameters.items()}
@@ -309,7 +309,7 @@ _KINDS = {
 # ---- Files --------------------------------------------------------------------------------------
 
 
-def _testbench(kind: str, parameters: Mapping[str, int], example: _Example) -> dict[str, str]:
+def _testbench(kind: str, example: _Example) -> dict[str, str]:
     """The testbench of a unit and its memory files."""
     text = render(
         "decode_testbench.sv.j2",

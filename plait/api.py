@@ -165,20 +165,21 @@ def rewrite(
 
 
 def long_context(
-    module: torch.nn.Module, text: str, contexts: Iterable[int] = (256, 512, 1024), **options: Any
+    module: torch.nn.Module, text: str, contexts: Iterable[int] | None = None, **options: Any
 ) -> pd.DataFrame:
     """Measure perplexity of the same tokens after more and more context, and a needle test.
 
     Args:
         module: from `load_module` or `rewrite`.
         text: plain text.
-        contexts: tokens before the predicted ones; a row each.
+        contexts: tokens before the predicted ones, a row each; by default 256, 512 and 1024.
         options: ``continuation``, ``windows``, ``needles`` and ``progress``, see
             `plait.models.attention.evaluate.long_context`.
     """
+    from plait.models.attention.evaluate import CONTEXTS
     from plait.models.attention.evaluate import long_context as part
 
-    return part(module, text, tuple(contexts), **options)
+    return part(module, text, tuple(contexts or CONTEXTS), **options)
 
 
 def export(
@@ -233,13 +234,14 @@ def simulate(
         phase: ``decode`` (one token a sequence) or ``prefill`` (the whole prompt).
         context: tokens attended to, the new one included; in prefill the prompt's length.
         batch: sequences.
-        fidelity: ``published`` (exactly as the paper's own simulator), ``closed_form`` or, where a
-            family has events, ``timeline``.
+        fidelity: ``published`` (exactly as the paper's own simulator), ``closed_form``; where a
+            family has events, ``timeline``; of a machine whose program there is Verilog for,
+            ``verilog``.
         formats: ``{"weight": "int4", "kv": 8}``, one such mapping an op pattern, or "w4a16kv16".
         rewrites: changes of the model such as ``"lm-infinite:sinks=10,window=4096"``, in their
             order; the report says which change its outputs.
         trace: also write there how instructions run in time, for a trace viewer; of machines with
-            instruction queues, at fidelity ``published`` or ``timeline``.
+            instruction queues, at any fidelity but ``closed_form``.
 
     >>> report = simulate("llama-2-7b", "bitmod-lossy", fidelity="published")
     >>> report.cycles

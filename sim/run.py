@@ -48,6 +48,7 @@ def simulate(
         trace: also write there how instructions run in time, for a trace viewer; of machines with
             instruction queues.
     """
+    from plait.models.graph.load import load_graph
     from plait.models.graph.rewrites.registry import parse_all
     from plait.models.graph.workload import PHASES, Workload
     from plait.sim.families.base import cost, family
@@ -68,7 +69,7 @@ def simulate(
     if isinstance(model, Workload):
         workloads = [model]
     else:
-        graph = _graph(model)
+        graph = load_graph(model)
         preset = described.formats.resolve(graph.name, phase)  # type: ignore[arg-type]
         workloads = _bound(graph, phase, batch, context, formats, preset or None, changes)
     if trace is not None:
@@ -128,13 +129,3 @@ def _check_rewrites(model: Any, fidelity: str) -> None:
         )
     if isinstance(model, Workload):
         raise SpecError("a Workload is bound already", where="rewrites", expected="a Graph")
-
-
-def _graph(model: Any) -> Graph:
-    from plait.models.graph.graph import Graph
-
-    if isinstance(model, Graph):
-        return model
-    from plait.models.graph.load import load_graph
-
-    return load_graph(model)

@@ -166,7 +166,7 @@ def _check(job: Job, geometry: Geometry, widths: Widths) -> None:
     if (job.segments[:, 1] < 1).any():
         raise SpecError("a segment without a token", where="segments", expected="1 or more each")
     held = job.cache.take(job.segments)
-    unit.weigh(0, held.value_scales, job.value_shift, widths)  # refuses a unit too fine
+    unit.weigh(0, held.value_scales, job.value_shift)  # refuses a unit too fine
     tokens_of(job.segments, len(job.cache.keys))
 
 

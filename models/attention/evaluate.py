@@ -20,9 +20,12 @@ from plait.models.attention.apply import FilteredDecoder
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LongContext", "continuation_logits", "long_context", "needle_prompt"]
+__all__ = ["CONTEXTS", "LongContext", "continuation_logits", "long_context", "needle_prompt"]
 
 Progress = Callable[[int, int], None]
+
+CONTEXTS = (256, 512, 1024)
+"""Tokens before the predicted ones, where none are named."""
 
 _CHUNK = 512  # tokens of a prompt run at once: 100 MB of logits for a vocabulary of 49,152
 _NEEDLE = " The pass key is {key}. Remember it. {key} is the pass key. "
@@ -49,7 +52,7 @@ class LongContext:
 def long_context(
     module: nn.Module,
     text: str,
-    contexts: Sequence[int] = (512, 1024, 2048),
+    contexts: Sequence[int] = CONTEXTS,
     *,
     continuation: int = 64,
     windows: int = 2,

@@ -229,9 +229,7 @@ def ceiling(scores: ArrayLike, widths: Widths = DEFAULT) -> Integers:
     return -(-np.asarray(scores, np.int64) >> widths.score_fraction_bits)
 
 
-def weigh(
-    probability: ArrayLike, scale: NDArray[np.float16], value_shift: int, widths: Widths = DEFAULT
-) -> Integers:
+def weigh(probability: ArrayLike, scale: NDArray[np.float16], value_shift: int) -> Integers:
     """p times the FP16 scale of its token's values: floor(p mantissa / 2^(value_shift - exp))."""
     _, exponent, mantissa = split_fp16(scale)
     check_value_shift(int(exponent.max(initial=0)), value_shift)

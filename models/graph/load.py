@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-__all__ = ["load_graph"]
+__all__ = ["build_module", "load_graph"]
 
 _LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _MOST_LAYERS = 1024
@@ -80,31 +80,51 @@ def _from_path(source: str | Path) -> Graph:
         return _from_folder(path)
     if path.suffix == ".pt2" or (is_file and path.suffix not in (".yaml", ".yml")):
         return load_archive(path)
+    return _from_shape(_shape_of(source))
+
+
+def build_module(source: str | Path) -> nn.Module:
+    """Build a model without weights: what torch.export needs of it, and no more.
+
+    Args:
+        source: a zoo name, the YAML file of a shape, or a Hugging Face folder.
+    """
+    path = Path(source)
+    if path.is_dir():
+        _configuration(path)
+        return _build(path)
+    if path.suffix == ".pt2":
+        raise SpecError("is exported already", where=str(source))
+    return _module(_shape_of(source))
+
+
+def _shape_of(source: str | Path) -> LLMShape | MatMulFreeShape:
+    """Of a zoo name or the YAML file of a shape."""
     if str(source) in matmul_free_names():
-        return _from_shape(load_matmul_free_shape(str(source)))
-    if path.suffix not in (".yaml", ".yml") and str(source) not in shape_names():
+        return load_matmul_free_shape(str(source))
+    if Path(source).suffix not in (".yaml", ".yml") and str(source) not in shape_names():
         known = [*shape_names(), *matmul_free_names()]
         raise SpecError(unknown_name("model", str(source), known))
-    return _from_shape(load_shape(source))
+    return load_shape(source)
 
 
 def _from_shape(shape: LLMShape | MatMulFreeShape) -> Graph:
     def trace() -> Graph:
         from plait.models.graph.export import export_module
 
-        if isinstance(shape, LLMShape):
-            from plait.models.llm.decoder import build_decoder
-
-            return export_module(build_decoder(shape))
-        return export_module(_matmul_free(shape))
+        return export_module(_module(shape))
 
     return cached(json.dumps(dataclasses.asdict(shape)), trace)
 
 
-def _matmul_free(shape: MatMulFreeShape) -> nn.Module:
+def _module(shape: LLMShape | MatMulFreeShape) -> nn.Module:
     """Without weights."""
     import torch
 
+    if isinstance(shape, LLMShape):
+        from plait.models.llm.decoder import build_decoder
+
+        return build_decoder(shape)
     from plait.models.llm.matmul_free import MatMulFree
 
     with torch.device("meta"):
@@ -113,20 +133,26 @@ def _matmul_free(shape: MatMulFreeShape) -> nn.Module:
 
 def _from_folder(folder: Path) -> Graph:
     """Trace the model that a folder's config.json describes, on the meta device."""
-    path = folder / "config.json"
-    values = read_json(path)
-    _check_sizes(values, str(path))
+    values = _configuration(folder)
     name = folder.resolve().name
 
     def trace() -> Graph:
         from plait.models.graph.export import export_module
 
-        return export_module(_build(folder, str(path)), name=name)
+        return export_module(_build(folder), name=name)
 
     return cached(f"{name}\n{json.dumps(values, sort_keys=True)}", trace)
 
 
-def _build(folder: Path, where: str) -> nn.Module:
+def _configuration(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    values = read_json(path)
+    _check_sizes(values, str(path))
+    return values
+
+
+def _build(folder: Path) -> nn.Module:
+    """A folder's model without weights; `_configuration` has checked its sizes."""
     import torch
     import transformers
 
@@ -140,7 +166,9 @@ def _build(folder: Path, where: str) -> nn.Module:
             )
     except Exception as error:  # transformers raises many kinds for a bad configuration
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise GraphError(f"transformers cannot build it: {first[0][:300]}", where=where) from None
+        raise GraphError(
+            f"transformers cannot build it: {first[0][:300]}", where=str(folder / "config.json")
+        ) from None
 
 
 @contextlib.contextmanager

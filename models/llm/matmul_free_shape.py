@@ -39,11 +39,6 @@ class MatMulFreeShape:
         """Trits, embedding and head (norms left out)."""
         return self.trits + 2 * self.vocab * self.hidden
 
-    @property
-    def state_values(self) -> int:
-        """Values kept from token to token."""
-        return self.layers * self.hidden
-
 
 _SHAPES = {
     shape.name: shape

@@ -37,4 +37,6 @@ def plait(
         raise typer.Exit
 
 
-from plait.cli import explore, gates, rewrites, serve, study, time, tools, values  # noqa: E402, F401 - they register their commands
+# They register their commands; the help shows them in this order, that of the flow.
+# isort: off
+from plait.cli import values, rewrites, study, time, serve, gates, explore, tools  # noqa: E402, F401

@@ -97,7 +97,7 @@ def search(
     minimise: Minimise = "seconds,area_mm2",
     maximise: Maximise = "",
     trials: Annotated[int, typer.Option(metavar="N", min=1, help="Designs to cost.")] = 2048,
-    seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the draws.")] = 0,
     csv: Csv = None,
     json: Json = False,
 ) -> None:

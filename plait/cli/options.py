@@ -9,6 +9,7 @@ import typer
 
 from plait.cli import completion
 from plait.errors import SpecError
+from plait.files import read_text
 
 __all__ = [
     "Group",
@@ -20,6 +21,7 @@ __all__ = [
     "parse_formats",
     "parse_group",
     "parse_overrides",
+    "words_of",
 ]
 
 Model = Annotated[
@@ -57,9 +59,21 @@ Group = Annotated[
     ),
 ]
 TextFile = Annotated[
-    Path,
-    typer.Option("--text", metavar="FILE", help="Plain text in UTF-8, or the same gzipped."),
+    Path | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="Plain text in UTF-8, or the same gzipped; if none, Botchan, a novel that comes with "
+        "Plait.",
+    ),
 ]
+
+
+def words_of(text: Path | None) -> str:
+    """What `TextFile` names."""
+    from plait.models.llm.texts import botchan
+
+    return read_text(text) if text else botchan()
 
 
 def parse_formats(text: str | None) -> str | dict[str, str | float] | None:

@@ -9,22 +9,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["engineering", "line", "paragraph", "show_json", "table", "width"]
+__all__ = ["line", "paragraph", "show_json", "table", "width"]
 
 _WIDTH_WHEN_PIPED = 160  # hardly anything is folded where a program reads
 _WIDEST_TEXT = 100
-_PREFIXES = (
-    (1e15, "P"),
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-    (1e-3, "m"),
-    (1e-6, "µ"),
-    (1e-9, "n"),
-    (1e-12, "p"),
-)
 
 
 def show_json(document: Mapping[str, Any] | str) -> None:
@@ -66,18 +54,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     for row in rows:
         shown.add_row(*(Text(_text(value)) for value in row))
     console.print(shown)
-
-
-def engineering(value: float, unit: str) -> str:
-    """Four digits and a prefix of the SI.
-
-    >>> engineering(81344464, "B"), engineering(0.0123, "s"), engineering(0, "J")
-    ('81.34 MB', '12.3 ms', '0 J')
-    """
-    if value == 0:
-        return f"0 {unit}"
-    scale, prefix = next((p for p in _PREFIXES if abs(value) >= p[0]), _PREFIXES[-1])
-    return f"{value / scale:.4g} {prefix}{unit}"
 
 
 def _is_number(value: object) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from plait import api
 from plait.cli.app import app
-from plait.cli.options import Json, Weights
+from plait.cli.options import Json, TextFile, Weights, words_of
 from plait.cli.output import line, show_json, table
 from plait.cli.progress import progress
 
@@ -54,22 +53,22 @@ def longcontext(
     rewrite: Rewrites = None,
     context: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", help="Tokens before the predicted ones; repeatable."),
+        typer.Option(
+            metavar="N",
+            help="Tokens before the predicted ones; repeatable; if none, 256, 512, 1024.",
+        ),
     ] = None,
-    text: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Plain text, or gzipped; default a novel of ours."),
-    ] = None,
+    text: TextFile = None,
     windows: Annotated[int, typer.Option(metavar="N", help="Continuations predicted.")] = 2,
     needles: Annotated[int, typer.Option(metavar="N", help="Pass keys hidden, a context.")] = 3,
     json: Json = False,
 ) -> None:
     """Perplexity of the same tokens and a needle test, after more and more context."""
-    from plait.files import read_text
+    from plait.models.attention.evaluate import CONTEXTS
     from plait.models.graph.rewrites.registry import parse_all
 
     changes = parse_all(rewrite)
-    words = read_text(text or Path(api.__file__).parent / "models/llm/data/text_botchan.txt.gz")
+    words = words_of(text)
     with progress(f"loading {model}") as work:
         module = api.load_module(model, work.advance)
         changed = api.rewrite(module, changes)
@@ -77,7 +76,7 @@ def longcontext(
         frame = api.long_context(
             changed,
             words,
-            tuple(context or (256, 512, 1024)),
+            tuple(context or CONTEXTS),
             windows=windows,
             needles=needles,
             progress=work.advance,

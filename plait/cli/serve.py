@@ -10,8 +10,9 @@ import typer
 from plait import api
 from plait.cli.app import app
 from plait.cli.options import Json
-from plait.cli.output import engineering, paragraph, show_json, table
+from plait.cli.output import paragraph, show_json, table
 from plait.cli.progress import progress
+from plait.units import engineering
 
 
 @app.command(
@@ -37,7 +38,11 @@ def serve(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Keep finished requests here; a run that was cut off goes on."
+            "--output",
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="Keep finished requests here; a run that was cut off goes on.",
         ),
     ] = None,
     csv: Annotated[

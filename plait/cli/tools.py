@@ -89,7 +89,11 @@ def _document(section: Section) -> dict[str, Any]:
 @app.command(rich_help_panel="Plait", epilog="Example: plait agreement bit_serial")
 def agreement(
     family: Annotated[
-        str | None, typer.Argument(metavar="[FAMILY]", help="bit_serial, roofline or systolic.")
+        str | None,
+        typer.Argument(
+            metavar="FAMILY",
+            help="bit_serial, offload, roofline, sparse_dsp or systolic; all if none is given.",
+        ),
     ] = None,
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table between its markers there.")

@@ -11,12 +11,13 @@ import typer
 from plait import api
 from plait.cli import completion
 from plait.cli.app import app
-from plait.cli.options import Group, Json, Model, TextFile, Weights, parse_group
-from plait.cli.output import engineering, line, show_json, table
+from plait.cli.options import Group, Json, TextFile, Weights, parse_group, words_of
+from plait.cli.output import line, show_json, table
 from plait.cli.progress import progress
 from plait.errors import SpecError
 from plait.files import read_text
 from plait.modules import bits_per_weight, quantised_layers
+from plait.units import engineering
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +92,7 @@ def quantize(
 )
 def perplexity(
     model: Weights,
-    text: TextFile,
+    text: TextFile = None,
     format: Annotated[str | None, FormatName] = None,
     group: Group = None,
     window: Annotated[int, typer.Option(metavar="N", help="Tokens of a window.")] = 512,
@@ -99,12 +100,13 @@ def perplexity(
     json: Json = False,
 ) -> None:
     """Perplexity of a model on a text, its block linears quantised if a format is given."""
-    words = read_text(text)
+    words = words_of(text)
     module, small = _quantised(model, format, parse_group(group))
     with progress("perplexity") as work:
         value = api.perplexity(small, words, window, windows, work.advance)
     document = {
         "model": model,
+        "text": str(text) if text else "Botchan",
         "format": format or "fp32",
         "group": parse_group(group),
         "bits_per_weight": bits_per_weight(small),
@@ -116,14 +118,22 @@ def perplexity(
     if json:
         show_json(_present(document))
         return
-    line(f"perplexity {value:.3f}: {document['format']}, {windows} windows of {window} tokens")
+    what = f"{document['format']}, {windows} windows of {window} tokens of {document['text']}"
+    line(f"perplexity {value:.3f}: {what}")
     if document["note"]:
         line(str(document["note"]))
 
 
 @app.command(rich_help_panel="Values", epilog="Example: plait export llama-2-7b -o llama-2-7b.pt2")
 def export(
-    model: Model,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A name of `plait models` or a Hugging Face folder.",
+            autocompletion=completion.models,
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.pt2", help="The file to write.")
     ],
@@ -134,7 +144,9 @@ def export(
     """Export a model by torch.export; with a format its weights are needed and kept quantised."""
     if output.suffix != ".pt2":
         raise SpecError("not the name of a .pt2 file", where="--output", got=str(output))
-    module = _quantised(model, format, parse_group(group))[1] if format else _shape_only(model)
+    from plait.models.graph.load import build_module
+
+    module = _quantised(model, format, parse_group(group))[1] if format else build_module(model)
     with progress("exporting"):
         graph = api.export(module, output)
     size = output.stat().st_size
@@ -179,14 +191,6 @@ def _calibration(module: nn.Module, words: str) -> torch.Tensor:
     from plait.models.quantize.metrics import text_windows
 
     return text_windows(module, words, _CALIBRATION_WINDOW, _CALIBRATION_WINDOWS)
-
-
-def _shape_only(model: str) -> nn.Module:
-    """A module without weights: what torch.export needs of a model, and no more."""
-    from plait.models.llm.config import load_shape
-    from plait.models.llm.decoder import build_decoder
-
-    return build_decoder(load_shape(model))
 
 
 def _get_format(name: str) -> Format:

@@ -5,7 +5,7 @@
 // Latency:      1 cycle from start_i to the first job.
 // Throughput:   1 job a cycle.
 // Combinational paths from input to output: part_ready_i to job_valid_o, job_ready_i to
-//               part_valid_o, segment_i to nothing.
+//               part_valid_o; segment_*_i and *_address_i to job_*_o and part_data_o.
 
 `include "plait_assert.svh"
 

@@ -6,7 +6,7 @@
 //               the scale, ScaleBits - 1 cycles of step_i one more bit each, then add_i.
 // Throughput:   1 group in ScaleBits cycles; add_i of one group may come with load_i of the next.
 // Combinational paths from input to output: none.
-// IntegerBits:  width of the exact output accumulator while is_integer_i is high; 0 removes it.
+// Integer:      0 removes the INT8 mode (is_int8_i is then not looked at).
 
 module plait_bs_dequant #(
   parameter int unsigned AccumulatorBits = 15,

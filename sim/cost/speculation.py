@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 __all__ = ["expected_tokens", "speedup"]
 
 
 def expected_tokens(acceptance: Any, drafted: Any) -> Any:
-    """Tokens a pass of the target gives: (1 - a^(g+1)) / (1 - a).
+    """Tokens a pass of the target gives: (1 - a^(g+1)) / (1 - a); g + 1 if a is 1.
 
     >>> round(expected_tokens(0.8, 4), 4)
     3.3616
+    >>> float(expected_tokens(1.0, 4))
+    5.0
     """
-    return (1 - acceptance ** (drafted + 1)) / (1 - acceptance)
+    share = np.asarray(acceptance, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (1 - share ** (drafted + 1)) / (1 - share)
+    return np.where(share == 1, drafted + 1.0, found)[()]
 
 
 def speedup(acceptance: Any, drafted: Any, draft_cost: Any) -> Any:

@@ -6,6 +6,8 @@ import html
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
+from plait.units import engineering, scale_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["as_html", "as_text", "changes"]
 
-_PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "u", 1e-9: "n"}
 _WIDTH = 80  # columns every terminal has
 
 
@@ -79,10 +80,10 @@ def _title(report: Report) -> str:
 
 def _summary(report: Report) -> str:
     parts = [] if report.cycles is None else [f"{report.cycles:,} cycles"]
-    parts.append(_with_prefix(report.seconds, "s"))
+    parts.append(engineering(report.seconds, "s"))
     if report.energy_joules is not None:
-        parts.append(_with_prefix(report.energy_joules, "J"))
-    parts += [_with_prefix(report.operations, "operations"), _with_prefix(report.bytes, "bytes")]
+        parts.append(engineering(report.energy_joules, "J"))
+    parts += [engineering(report.operations, "operations"), engineering(report.bytes, "bytes")]
     return ", ".join(parts)
 
 
@@ -102,15 +103,5 @@ def _columns(report: Report) -> list[_Column]:
 
 def _scaled(name: str, unit: str, values: pd.Series) -> _Column:
     """One prefix for the whole column, so that figures compare at a glance."""
-    scale = _scale(float(values.max()) if len(values) else 0.0)
-    shown = f"{_PREFIXES[scale]}{unit}"
-    return _Column(f"{name} {shown}".strip(), [f"{value / scale:.3f}" for value in values])
-
-
-def _with_prefix(value: float, unit: str) -> str:
-    scale = _scale(value)
-    return f"{value / scale:.4g} {_PREFIXES[scale]}{unit}"
-
-
-def _scale(value: float) -> float:
-    return next((scale for scale in _PREFIXES if value >= scale), 1.0)
+    scale, prefix = scale_of(float(values.max()) if len(values) else 0.0)
+    return _Column(f"{name} {prefix}{unit}".strip(), [f"{value / scale:.3f}" for value in values])

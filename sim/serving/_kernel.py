@@ -47,7 +47,7 @@ def advance(rules, tables, state, arrivals, is_last):
         now = max(now, g["now_s"])
         _account(state, now)
         while g["next_event"] < len(events) and events[g["next_event"]]["time_s"] <= now:
-            _change(rules, state, events[g["next_event"]])
+            _change(state, events[g["next_event"]])
             g["next_event"] += 1
         for i in range(len(inst)):
             if inst[i]["busy"] and inst[i]["end_s"] <= now:
@@ -493,7 +493,7 @@ def _move(rules, state, i, s):
 
 
 @inner
-def _change(rules, state, event):
+def _change(state, event):
     """Set an instance's health; what runs is cut off, its tokens are not given."""
     i, before = event["instance"], state.g[0]["preemptions"]
     inst = state.instances[i]

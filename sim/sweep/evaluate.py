@@ -17,7 +17,6 @@ from plait.sim.sweep.space import FORMAT_KEYS, STEP_KEYS, Space, space_values
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plait.models.graph.graph import Graph
     from plait.models.graph.workload import Workload
     from plait.sim.spec.base import Accelerator
 
@@ -38,8 +37,10 @@ class Evaluator:
     """
 
     def __init__(self, space: Space) -> None:
+        from plait.models.graph.load import load_graph
+
         self.space = space
-        self._graph = functools.cache(_load_graph)
+        self._graph = functools.cache(load_graph)
         self._workload = functools.lru_cache(_CASES_KEPT)(self._bind)
         self._machine = functools.lru_cache(_CASES_KEPT)(self._describe)
         self.array_axes = self._array_axes()
@@ -189,16 +190,6 @@ class Evaluator:
                 keys = taken if keys is None else keys & taken
         axes = enumerate(self.space.axes)
         return [i for i, axis in axes if axis.is_numeric and axis.key in (keys or ())]
-
-
-def _load_graph(model: Any) -> Graph:
-    from plait.models.graph.graph import Graph
-
-    if isinstance(model, Graph):
-        return model
-    from plait.models.graph.load import load_graph
-
-    return load_graph(model)
 
 
 def _found(results: list[Columns]) -> list[str]:

