@@ -7,15 +7,13 @@ published model of the family, as `simulate` gives it.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from plait.errors import SpecError, unknown_name
-from plait.models.graph import load_graph
+from plait.measured import graph, reference
 from plait.sim import load_accelerator, simulate
 from plait.sim.families.sparse_dsp_differences import ratio_of_ratios
 
@@ -31,7 +29,6 @@ __all__ = [
 ]
 
 MACHINES = ("flightllm-vhk158", "flightllm-u280")
-_ROWS = Path(__file__).parent / "sim/published"
 _DECODE_BUCKET = 16  # tokens; a program serves every length up to the next multiple
 _REPRODUCED = 0.05  # of the claimed ratio: the rates and powers behind it have two digits
 
@@ -106,7 +103,7 @@ def platforms() -> dict[str, Platform]:
             float(row["power_w"]) if row["power_w"] else None,
             float(row["price_usd"]) if row["price_usd"] else None,
         )
-        for row in _rows("flightllm_platforms.csv")
+        for row in reference("flightllm_platforms.csv")
     }
 
 
@@ -116,7 +113,7 @@ def requests(machine: str) -> Iterator[Request]:
         raise SpecError(unknown_name("machine of the paper", machine, MACHINES), where="machine")
     described = load_accelerator(machine)
     power_w = getattr(described, "power_w", None)
-    for row in _rows("flightllm_requests.csv"):
+    for row in reference("flightllm_requests.csv"):
         prompt, generated = int(row["prompt"]), int(row["generated"])
         prefill_s = _step_s(machine, "prefill", prompt)
         # token i attends to the prompt, what came before it, and itself
@@ -202,12 +199,7 @@ def _priced(prices_usd: Mapping[str, float]) -> dict[str, Platform]:
 
 @cache
 def _step_s(machine: str, phase: str, tokens: int) -> float:
-    graph = load_graph("llama-2-7b")
+    model = graph("llama-2-7b")
     return float(
-        simulate(graph, machine, phase=phase, context=tokens, fidelity="published").seconds
+        simulate(model, machine, phase=phase, context=tokens, fidelity="published").seconds
     )
-
-
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    with open(_ROWS / name, encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(line for line in file if not line.startswith("#"))

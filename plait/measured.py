@@ -32,7 +32,9 @@ __all__ = [
     "Error",
     "errors",
     "families",
+    "graph",
     "is_current",
+    "reference",
     "relative",
     "speedups",
     "write",
@@ -121,10 +123,10 @@ def _bit_serial_published() -> Iterator[Error]:
     """The 60 rows of the published simulator: 5 machines, 2 phases, 6 models."""
     names = {"fp16": "fp16-baseline"}
     cycles, energy = [], []
-    rows = list(_reference("bitmod_cycles.csv"))
+    rows = list(reference("bitmod_cycles.csv"))
     for row in rows:
         report = simulate(
-            _graph(row["model"]),
+            graph(row["model"]),
             names.get(row["accelerator"], row["accelerator"]),
             phase=row["phase"],
             context=int(row["context"]),
@@ -144,10 +146,10 @@ def _bit_serial_published() -> Iterator[Error]:
 def _roofline_published() -> Iterator[Error]:
     """The 16 rows of LLM-Viewer: 2 GPUs, 2 batches, 2 contexts, 2 formats, both phases."""
     seconds, counts = [], []
-    for row in _reference("llm_viewer.csv"):
+    for row in reference("llm_viewer.csv"):
         for phase in ("prefill", "decode"):
             report = simulate(
-                _graph("llama-2-7b"),
+                graph("llama-2-7b"),
                 _GPUS[row["gpu"]],
                 phase=phase,
                 context=int(row["context"]),
@@ -167,14 +169,14 @@ def _roofline_published() -> Iterator[Error]:
 def _roofline_closed_form() -> Iterator[Error]:
     """GenZ's ideal machine: no traffic for activations."""
     differences = []
-    for row in _reference("genz.csv"):
+    for row in reference("genz.csv"):
         bandwidth = float(row["bandwidth_gib_per_s"]) * 2.0**30
         machine = load_accelerator(row["machine"]).with_(
             **{"activations": "on_chip", "memory.bandwidth_bytes_per_s": bandwidth}
         )
         for phase in ("prefill", "decode"):
             report = simulate(
-                _graph("llama-2-7b"),
+                graph("llama-2-7b"),
                 machine,
                 phase=phase,
                 context=int(row["context"]),
@@ -194,7 +196,7 @@ def _systolic() -> Iterator[Error]:
             int(cycles(int(row["m"]), int(row["n"]), int(row["k"]), rows=128, columns=128)),
             int(row["cycles"]),
         )
-        for row in _reference("scale_sim.csv")
+        for row in reference("scale_sim.csv")
     ]
     what = "cycles of `systolic`, weight stationary"
     yield Error(what, "figures of SCALE-Sim v3", len(differences), max(differences))
@@ -250,7 +252,7 @@ def speedups(announce: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
 
 def _published_cycles(model: str, machine: str, phase: str) -> float:
     report = simulate(
-        _graph(model), machine, phase=phase, context=_PAPER_CONTEXT, fidelity="published"
+        graph(model), machine, phase=phase, context=_PAPER_CONTEXT, fidelity="published"
     )
     return float(report.totals["cycles"])
 
@@ -269,7 +271,7 @@ def _bit_serial_closed_form() -> Iterator[Error]:
     differences = [
         relative(
             simulate(
-                _graph(row["model"]),
+                graph(row["model"]),
                 row["accelerator"],
                 phase=row["phase"],
                 context=int(row["context"]),
@@ -277,7 +279,7 @@ def _bit_serial_closed_form() -> Iterator[Error]:
             ).totals["cycles"],
             int(row["total_cycles"]),
         )
-        for row in _reference("bitmod_cycles.csv")
+        for row in reference("bitmod_cycles.csv")
         if row["accelerator"].startswith("bitmod")
     ]
     yield Error(
@@ -303,11 +305,13 @@ def _bit_serial_long_gates() -> Iterator[Error]:
 
 
 @cache
-def _graph(model: str) -> Graph:
+def graph(model: str) -> Graph:
+    """Load the graph of a model, once for all that is measured."""
     return load_graph(model)
 
 
-def _reference(name: str) -> Iterator[dict[str, str]]:
+def reference(name: str) -> Iterator[dict[str, str]]:
+    """Read a file of sim/published row by row, without its comments."""
     with open(_ROWS / name, encoding="utf-8", newline="") as file:
         yield from csv.DictReader(line for line in file if not line.startswith("#"))
 

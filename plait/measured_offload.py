@@ -6,22 +6,15 @@ Source of the claims: "Efficient and Economic LLM Inference with Attention Offlo
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from plait.measured import Error
-from plait.models.graph import load_graph
+from plait.measured import Error, graph, reference, relative
 from plait.sim import load_accelerator, simulate
 from plait.sim.families.offload import model_of
 from plait.sim.families.offload_equal_cost import EqualCost, equal_cost
-
-if TYPE_CHECKING:
-    from plait.models.graph.graph import Graph
 
 __all__ = [
     "CLAIMED_BATCH_RATIO",
@@ -36,7 +29,6 @@ CLAIMED_BATCH_RATIO = 2.39
 CLAIMED_THROUGHPUT_RATIOS = 1.161, 1.901
 CLAIMED_SAVINGS = {"llama-65b": 0.132, "llama-3-70b": 0.035}  # by overlap, at most, context 4096
 _MACHINE = "lamina-h100-h20"
-_ROWS = Path(__file__).parent / "sim/published"
 
 # How the comparison of equal cost is sharpened: changes of the machine, changes of the plain
 # devices, whether the network takes time. The link's latency, the shares and the host's time are
@@ -75,15 +67,15 @@ def at_equal_cost(switch: str) -> dict[tuple[str, str], EqualCost]:
     """
     changes, plain, network = SWITCHES[switch]
     found = {}
-    for row in _reference("lamina_equal_cost.csv"):
+    for row in reference("lamina_equal_cost.csv"):
         machine = _pools(row).with_(**{"pipelining.batches_in_flight": 2, **changes})
         devices = {"tensor_parallel.devices": int(row["h100"]), **plain}
-        reference = load_accelerator("h100").with_(**devices)
-        workload = _graph(row["model"]).bind("decode", formats="w16a16kv16")
+        gpus = load_accelerator("h100").with_(**devices)
+        workload = graph(row["model"]).bind("decode", formats="w16a16kv16")
         found[row["model"], row["trace"]] = equal_cost(
             model_of(workload, machine),
             machine,
-            reference,
+            gpus,
             prompt=float(row["prompt"]),
             generated=float(row["generated"]),
             network=network,
@@ -93,14 +85,14 @@ def at_equal_cost(switch: str) -> dict[tuple[str, str], EqualCost]:
 
 def _published() -> Error:
     differences = []
-    for row in _reference("lamina.csv"):
+    for row in reference("lamina.csv"):
         totals = _run(row, "published")
         pairs = (
             ("non_attention_seconds", 1e3, "non_attention_ms"),
             ("attention_seconds", 1e3, "attention_ms"),
             ("required_bandwidth_bytes_per_s", 1e-9, "bandwidth_gb_per_s"),
         )
-        differences += [_relative(totals[ours] * f, float(row[them])) for ours, f, them in pairs]
+        differences += [relative(totals[ours] * f, float(row[them])) for ours, f, them in pairs]
     what = "times and bandwidth of `offload`, `published`"
     return Error(
         what, "the paper's formula by hand, 4 decimals", len(differences), max(differences)
@@ -110,23 +102,23 @@ def _published() -> Error:
 def _closed_form() -> Error:
     """Every op on its pool, against the formula of the whole model: its N is the paper's bytes."""
     differences = []
-    for row in _reference("lamina.csv"):
+    for row in reference("lamina.csv"):
         formula, ops = (_run(row, fidelity)["seconds"] for fidelity in ("published", "closed_form"))
-        differences.append(_relative(ops, formula))
+        differences.append(relative(ops, formula))
     what = "time of `offload`, `closed_form`, with activations and all-reduces"
     return Error(what, "`published`", len(differences), max(differences))
 
 
 def _events() -> Error:
     differences = []
-    rows = list(_reference("lamina.csv"))
+    rows = list(reference("lamina.csv"))
     for row in (rows[0], rows[-1]):
         for batches in range(1, 9):
             changes = {"pipelining.batches_in_flight": batches, "overlap": batches % 2 == 0}
             formula, events = (
                 _run(row, fidelity, changes)["seconds"] for fidelity in ("closed_form", "timeline")
             )
-            differences.append(_relative(events, formula))
+            differences.append(relative(events, formula))
     return Error(
         "time of `offload`, `timeline`", "`closed_form`", len(differences), max(differences)
     )
@@ -138,7 +130,7 @@ def claims() -> Iterator[Error]:
     batch = float(np.mean([both.batch_ratio for both in table.values()]))
     against = f"the paper's {CLAIMED_BATCH_RATIO}"
     what = f"mean batch over that of plain H100s of equal cost: {batch:.2f}"
-    yield Error(what, against, len(table), _relative(batch, CLAIMED_BATCH_RATIO))
+    yield Error(what, against, len(table), relative(batch, CLAIMED_BATCH_RATIO))
     for end, place, claimed in zip(
         (min, max), ("least", "largest"), CLAIMED_THROUGHPUT_RATIOS, strict=True
     ):
@@ -148,13 +140,13 @@ def claims() -> Iterator[Error]:
         }
         for switch, value in ours.items():
             what = f"{place} throughput over plain H100s, {switch}: {value:.2f}"
-            yield Error(what, f"the paper's {claimed:.2f}", len(table), _relative(value, claimed))
+            yield Error(what, f"the paper's {claimed:.2f}", len(table), relative(value, claimed))
     for model, claimed in CLAIMED_SAVINGS.items():
         batches = (20, 40, 80, 160, 320)
         saved = max(_saved(model, batch) for batch in batches)
         what = f"time saved by overlap, {model}: {100 * saved:.1f} %"
         yield Error(
-            what, f"the paper's {100 * claimed:.1f} %", len(batches), _relative(saved, claimed)
+            what, f"the paper's {100 * claimed:.1f} %", len(batches), relative(saved, claimed)
         )
 
 
@@ -162,7 +154,7 @@ def _saved(model: str, batch: int) -> float:
     pools = {"compute.count": 2, "memory.count": 4}
     plain, beside = (
         simulate(
-            _graph(model),
+            graph(model),
             load_accelerator(_MACHINE).with_(**pools, overlap=overlap),
             batch=batch,
             context=4096,
@@ -176,7 +168,7 @@ def _run(
     row: dict[str, str], fidelity: str, changes: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     report = simulate(
-        _graph("llama-3-70b"),
+        graph("llama-3-70b"),
         _pools(row).with_(**(changes or {})),
         batch=int(row["batch"]),
         context=int(row["context"]),
@@ -189,17 +181,3 @@ def _run(
 def _pools(row: dict[str, str]) -> Any:
     counts = {"compute.count": int(row["compute"]), "memory.count": int(row["memory"])}
     return load_accelerator(_MACHINE).with_(**counts)
-
-
-@cache
-def _graph(model: str) -> Graph:
-    return load_graph(model)
-
-
-def _reference(name: str) -> Iterator[dict[str, str]]:
-    with open(_ROWS / name, encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(line for line in file if not line.startswith("#"))
-
-
-def _relative(got: float, wanted: float) -> float:
-    return abs(got - wanted) / abs(wanted)

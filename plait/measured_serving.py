@@ -7,17 +7,15 @@ exhaustive search; case m1 is its repository's example. Infinite-LLM (arXiv 2401
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from plait.measured import Error
+from plait.measured import Error, reference
 from plait.sim.families import offload_partition as partition
 from plait.sim.families import offload_rotation as rotation
 from plait.sim.families.offload_times import OffloadedModel, Peak
@@ -25,7 +23,6 @@ from plait.sim.serving import allocate, infinite_llm, offload_trace, splitwise
 
 __all__ = ["METHODS", "difference", "measure", "profile", "requests", "rows"]
 
-_ROWS = Path(__file__).parent / "sim/published/serving.csv"
 _ROUNDING = 1e-11  # sums in another order differ by less
 _DEVICES = {"H": "h100-80gb", "A": "a100-80gb"}
 
@@ -100,10 +97,9 @@ def difference(ours: float | str, wanted: str) -> float:
 def rows(method: str) -> dict[str, dict[str, str]]:
     """{case: {quantity: value as text}} of one method."""
     cases: dict[str, dict[str, str]] = {}
-    with open(_ROWS, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(line for line in file if not line.startswith("#")):
-            if row["method"] == method:
-                cases.setdefault(row["case"], {})[row["quantity"]] = row["value"]
+    for row in reference("serving.csv"):
+        if row["method"] == method:
+            cases.setdefault(row["case"], {})[row["quantity"]] = row["value"]
     return cases
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plait.measured import Error
-from plait.models.graph import load_graph
+from plait.measured import Error, graph, reference, relative
 from plait.sim import load_accelerator, simulate
 from plait.sim.spec.sparse_dsp import SparseDsp
 
 if TYPE_CHECKING:
     from plait.hwgen.sparse_dsp.checked import CheckedProgram
-    from plait.models.graph.graph import Graph
     from plait.sim.report.report import Report
 
 __all__ = ["MEASURED_CYCLES", "measure"]
@@ -26,7 +21,7 @@ __all__ = ["MEASURED_CYCLES", "measure"]
 # measurement of the authors' package. Context -> cycles.
 MEASURED_CYCLES = {128: 3_937_100, 512: 4_272_163}
 
-_ROWS = Path(__file__).parent / "sim/published/flightllm.csv"
+_MODEL = "llama-2-7b"
 _QUEUES = ("ld", "st", "mm", "mv", "misc", "sys")
 _MILLISECOND_DECIMALS = 6
 _VERILOG = "flightllm-small"
@@ -45,16 +40,16 @@ def measure() -> Iterator[Error]:
 def _published() -> Iterator[Error]:
     """The 61 rows of the published simulator: one prefill, 60 decode steps, on a VHK158."""
     seconds, counts = [], []
-    for row in _reference():
+    for row in reference("flightllm.csv"):
         report = _run("flightllm-vhk158", row["phase"], int(row["tokens"]), "published")
         units = report.totals["units"]
         times = {f"{queue}_ms": units[queue]["seconds"] * 1e3 for queue in _QUEUES}
         times["total_ms"] = report.seconds * 1e3
         for name, ours in times.items():
             if float(row[name]):
-                seconds.append(_relative(round(ours, _MILLISECOND_DECIMALS), float(row[name])))
+                seconds.append(relative(round(ours, _MILLISECOND_DECIMALS), float(row[name])))
         counts += [
-            _relative(units[queue]["instructions"], int(row[f"{queue}_n"]))
+            relative(units[queue]["instructions"], int(row[f"{queue}_n"]))
             for queue in _QUEUES
             if int(row[f"{queue}_n"])
         ]
@@ -70,7 +65,7 @@ def _hardware() -> Iterator[Error]:
     """The two measured decode steps, for the published model and for ours."""
     for fidelity in ("published", "closed_form"):
         errors = [
-            _relative(_cycles("flightllm-u280", "decode", n, fidelity), measured)
+            relative(_cycles("flightllm-u280", "decode", n, fidelity), measured)
             for n, measured in MEASURED_CYCLES.items()
         ]
         what = f"cycles of `flightllm-u280`, `{fidelity}`"
@@ -81,7 +76,7 @@ def _fidelities() -> Iterator[Error]:
     """Ours added up against ours run, in both phases."""
     steps = [("decode", n) for n in (1, 128, 500, 2048)] + [("prefill", n) for n in (64, 256)]
     errors = [
-        _relative(_cycles(machine, phase, n, "closed_form"), _cycles(machine, phase, n, "timeline"))
+        relative(_cycles(machine, phase, n, "closed_form"), _cycles(machine, phase, n, "timeline"))
         for machine in ("flightllm-u280", "flightllm-vhk158")
         for phase, n in steps
     ]
@@ -106,7 +101,7 @@ def _verilog() -> Iterator[Error]:
         run = run_checked(design, image, expected, stall, seed)
         compared += sum(check.vector.elements for check in program.checks)
         different += sum(program.different(image, run.results).values())
-        cycles.append(_relative(expected, run.cycles))
+        cycles.append(relative(expected, run.cycles))
     verilog = f"the Verilog of `{_VERILOG}`"
     yield Error(
         f"results of {verilog}", "golden model, bit for bit", compared, different / compared
@@ -118,7 +113,7 @@ def _verilog() -> Iterator[Error]:
         f"cycles of a layer of the sizes of SmolLM2 on {verilog}",
         "`verilog`: compiled from shapes and densities alone",
         1,
-        _relative(from_shapes, run.cycles),
+        relative(from_shapes, run.cycles),
     )
 
 
@@ -129,14 +124,14 @@ def _layer(machine: SparseDsp) -> tuple[CheckedProgram, float]:
     from plait.hwgen.sparse_dsp.layer import append_layer
     from plait.sim.compiler.core import core_of
 
-    graph = load_graph(_LAYER_OF)
-    formats = machine.formats.resolve(graph.name, "decode")
-    workload = graph.bind("decode", 1, _CONTEXT, None, formats)
+    model = graph(_LAYER_OF)
+    formats = machine.formats.resolve(model.name, "decode")
+    workload = model.bind("decode", 1, _CONTEXT, None, formats)
     program = CheckedProgram(core_of(machine))
     append_layer(program, workload, machine, random_layer(np.random.default_rng(0), workload))
     table = simulate(workload, machine, fidelity="verilog").table
-    inside = table[table["count"] == len(graph.layers)]
-    return program, float(inside["cycles"].sum() / len(graph.layers))
+    inside = table[table["count"] == len(model.layers)]
+    return program, float(inside["cycles"].sum() / len(model.layers))
 
 
 def _cycles(machine: str, phase: str, context: int, fidelity: str) -> float:
@@ -144,18 +139,4 @@ def _cycles(machine: str, phase: str, context: int, fidelity: str) -> float:
 
 
 def _run(machine: str, phase: str, context: int, fidelity: str) -> Report:
-    return simulate(_graph(), machine, phase=phase, context=context, fidelity=fidelity)
-
-
-@cache
-def _graph() -> Graph:
-    return load_graph("llama-2-7b")
-
-
-def _reference() -> Iterator[dict[str, str]]:
-    with open(_ROWS, encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(line for line in file if not line.startswith("#"))
-
-
-def _relative(got: float, wanted: float) -> float:
-    return abs(got - wanted) / abs(wanted)
+    return simulate(graph(_MODEL), machine, phase=phase, context=context, fidelity=fidelity)
