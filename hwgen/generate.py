@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plait.errors import PlaitError, SpecError, unknown_name
+from plait.files import reason
 from plait.hwgen.decode_units import Units, decode_units
 from plait.hwgen.design import Design, render
 from plait.hwgen.mem_file import mem_text
@@ -221,9 +222,7 @@ def _write_folder(target: Path, files: Mapping[str, str]) -> None:
                 target.rename(Path(name) / "old")
             fresh.rename(target)
     except OSError as error:
-        raise PlaitError(
-            f"cannot be written: {(error.strerror or str(error)).lower()}", where=str(target)
-        ) from error
+        raise PlaitError(f"cannot be written: {reason(error)}", where=str(target)) from error
 
 
 def _refuse_foreign(target: Path) -> None:

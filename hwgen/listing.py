@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import SpecError
+from plait.files import reason
 from plait.hwgen.bit_serial import program as bit_serial
 from plait.hwgen.generate import MANIFEST
 from plait.hwgen.mem_file import read_mem
@@ -105,7 +106,5 @@ def _port_bytes(path: Path) -> int:
             if text and not text.startswith("@"):
                 return max(4, len(text) // 2)
     except OSError as error:
-        raise SpecError(
-            f"cannot be read: {(error.strerror or str(error)).lower()}", where=str(path)
-        ) from None
+        raise SpecError(f"cannot be read: {reason(error)}", where=str(path)) from None
     raise SpecError("no words", where=path.name)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import ToolError
-from plait.files import write_atomically
+from plait.files import reason, write_atomically
 from plait.hwgen import tools
 from plait.hwgen.design import Design
 from plait.hwgen.mem_file import mem_text, read_mem
@@ -72,7 +72,7 @@ def build(design: Design, *, trace: bool = False) -> Path:
                 _build_in(Path(folder), design, command, program)
         except OSError as error:
             raise ToolError(
-                f"the build folder cannot be written: {(error.strerror or str(error)).lower()}",
+                f"the build folder cannot be written: {reason(error)}",
                 where=str(program.parent),
                 hint="PLAIT_CACHE names another",
             ) from error

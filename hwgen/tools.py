@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from plait.errors import ToolError
+from plait.files import reason
 
 __all__ = [
     "RTL_EXTRA",
@@ -131,7 +132,7 @@ def run(
             list(command), cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
     except OSError as error:
-        raise ToolError(f"{name} cannot be started: {error.strerror}") from error
+        raise ToolError(f"{name} cannot be started: {reason(error)}") from error
     if log:
         log.write_text(done.stdout + done.stderr)
     if done.returncode:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from plait.errors import GraphError
-from plait.files import write_atomically
+from plait.files import reason, write_atomically
 from plait.models.graph.graph import Graph
 from plait.models.graph.lower import graph_from_program
 from plait.models.graph.program import (
@@ -149,7 +149,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             with archive.open(found[0]) as member:
                 text = member.read(_LARGEST_JSON + 1)
     except OSError as error:
-        raise GraphError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise GraphError(f"cannot be read: {reason(error)}", where=str(path)) from None
     except _ZIP_ERRORS as error:
         raise GraphError(
             f"not a whole zip file: {error}", where=str(path), expected=expected

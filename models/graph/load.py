@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import GraphError, SpecError, unknown_name
+from plait.files import reason
 from plait.models.graph.archive import load_archive
 from plait.models.graph.cache import cached
 from plait.models.graph.graph import Graph
@@ -75,7 +76,7 @@ def _from_path(source: str | Path) -> Graph:
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # a name too long to be a path, say
-        raise GraphError(f"cannot be read: {error.strerror}", where=str(source)[:80]) from None
+        raise GraphError(f"cannot be read: {reason(error)}", where=str(source)[:80]) from None
     if is_folder:
         return _from_folder(path)
     if path.suffix == ".pt2" or (is_file and path.suffix not in (".yaml", ".yml")):

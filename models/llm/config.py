@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from plait.errors import SpecError, unknown_name
+from plait.files import reason
 
 __all__ = ["LLMShape", "load_shape", "shape_from_huggingface", "shape_names"]
 
@@ -314,6 +315,6 @@ def _read_small_text(path: Path) -> str:
             raise SpecError("larger than 1 MiB, no description of a model", where=str(path))
         return data.decode("utf-8")
     except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise SpecError(f"cannot be read: {reason(error)}", where=str(path)) from None
     except UnicodeDecodeError:
         raise SpecError("not a text file", where=str(path)) from None

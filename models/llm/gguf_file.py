@@ -18,6 +18,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
 from plait.errors import FormatError
+from plait.files import reason
 
 __all__ = ["GGUFFile", "GGUFTensor", "open_gguf"]
 
@@ -77,7 +78,7 @@ def open_gguf(path: str | Path) -> GGUFFile:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _parse(path, _Cursor(data, str(path)))
     except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise FormatError(f"cannot be read: {reason(error)}", where=str(path)) from None
     except ValueError:  # an empty file cannot be mapped
         raise FormatError("empty, no GGUF file", where=str(path)) from None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import FormatError, SpecError, unknown_name
+from plait.files import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise SpecError("larger than 16 MiB", where=str(path))
         values = json.loads(data)
     except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise SpecError(f"cannot be read: {reason(error)}", where=str(path)) from None
     except (ValueError, RecursionError):
         raise SpecError("not JSON", where=str(path)) from None
     if not isinstance(values, dict):

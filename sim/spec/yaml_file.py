@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from plait.errors import SpecError
+from plait.files import reason
 
 __all__ = ["Document", "parse_yaml", "read_yaml"]
 
@@ -52,7 +53,7 @@ def read_yaml(path: str | Path) -> Document:
         with open(path, "rb") as file:
             raw = file.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror or error}", where=source) from None
+        raise SpecError(f"cannot be read: {reason(error)}", where=source) from None
     except ValueError:  # an embedded null character
         raise SpecError("not a file name", got=source) from None
     if len(raw) > _LARGEST_FILE_BYTES:
