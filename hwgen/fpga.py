@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import PlaitError, SpecError, ToolError, unknown_name
-from plait.files import write_atomically
+from plait.files import cache_folder, write_atomically
 from plait.hwgen import tools
 from plait.hwgen.design import Design
 from plait.hwgen.verilog import parameter_names
@@ -168,7 +168,7 @@ def _cached(design: Design, device: str, top: str, is_routed: bool) -> dict[str,
     if is_routed:
         key.append(tools.nextpnr_version())
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    kept = tools.cache_folder() / "fpga" / f"{top}-{device}-{digest[:24]}.json"
+    kept = cache_folder() / "fpga" / f"{top}-{device}-{digest[:24]}.json"
     answer: dict[str, Any]
     with contextlib.suppress(OSError, ValueError):  # none yet, or a damaged one
         answer = json.loads(kept.read_text())

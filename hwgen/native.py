@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import ToolError
-from plait.files import reason, write_atomically
+from plait.files import cache_folder, reason, write_atomically
 from plait.hwgen import tools
 from plait.hwgen.design import Design
 from plait.hwgen.mem_file import mem_text, read_mem
@@ -146,7 +146,7 @@ def _cached_path(design: Design, flags: Sequence[str]) -> Path:
     for name in sorted(design.files):
         digest.update(f"{name}\0{design.files[name]}\0".encode())
     digest.update("\0".join([*flags, tools.verilator_version()]).encode())
-    return tools.cache_folder() / "native" / f"plait_top-{digest.hexdigest()[:24]}"
+    return cache_folder() / "native" / f"plait_top-{digest.hexdigest()[:24]}"
 
 
 def _build_in(folder: Path, design: Design, command: Sequence[str], program: Path) -> None:

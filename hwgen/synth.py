@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from plait.errors import PlaitError, ToolError
-from plait.files import write_atomically
+from plait.files import cache_folder, write_atomically
 from plait.hwgen import tools
 
 __all__ = ["CELLS", "FLIP_FLOP", "Synthesis", "synthesise"]
@@ -93,7 +93,7 @@ def synthesise(
         "run.ys": script,
     }
     digest = hashlib.sha256(json.dumps([content, tools.yosys_version()]).encode()).hexdigest()
-    kept = tools.cache_folder() / "synth" / f"{top}-{digest[:24]}.json"
+    kept = cache_folder() / "synth" / f"{top}-{digest[:24]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):  # none yet, or a damaged one
         return Synthesis(**json.loads(kept.read_text()))
     result = _run(command, content)

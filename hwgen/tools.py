@@ -20,7 +20,6 @@ from plait.files import reason
 
 __all__ = [
     "RTL_EXTRA",
-    "cache_folder",
     "nextpnr_command",
     "nextpnr_version",
     "require_compiler",
@@ -100,16 +99,6 @@ def nextpnr_version() -> str:
         [*nextpnr_command(), "--version"], capture_output=True, text=True, check=False
     )
     return (done.stdout + done.stderr).strip().splitlines()[-1]
-
-
-def cache_folder() -> Path:
-    """Folder for what can be made again: built simulators, synthesis results (PLAIT_CACHE)."""
-    chosen = os.environ.get("PLAIT_CACHE")
-    if chosen:
-        return Path(chosen)
-    import platformdirs
-
-    return platformdirs.user_cache_path("plait", appauthor=False)
 
 
 def run(

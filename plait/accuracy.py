@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plait.errors import PlaitError, SpecError
-from plait.files import write_atomically
-from plait.models.graph.cache import cache_folder
+from plait.files import cache_folder, write_atomically
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Reading text, and writing files that appear whole or not at all; errors of one line."""
+"""Where files are kept, reading text, writing files whole or not at all; errors of one line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,33 @@ from pathlib import Path
 
 from plait.errors import PlaitError, SpecError
 
-__all__ = ["read_text", "reason", "refuse_unwritable", "text_around", "write_atomically"]
+__all__ = [
+    "cache_folder",
+    "read_text",
+    "reason",
+    "refuse_unwritable",
+    "text_around",
+    "write_atomically",
+]
 
 _LARGEST_TEXT_BYTES = 1 << 28
 
 
 class _EnoughError(Exception):
     """Ends a trial of writing."""
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again: graphs, built simulators, results of synthesis.
+
+    The environment's PLAIT_CACHE, else the user's cache folder.
+    """
+    chosen = os.environ.get("PLAIT_CACHE")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return platformdirs.user_cache_path("plait", appauthor=False)
 
 
 def read_text(path: str | Path) -> str:

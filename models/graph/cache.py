@@ -10,28 +10,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 from plait.errors import GraphError, PlaitError
-from plait.files import write_atomically
+from plait.files import cache_folder, write_atomically
 from plait.models.graph.graph import Graph
 
-__all__ = ["cache_folder", "cached"]
+__all__ = ["cached"]
 
 _TRACED_WITH = ("torch", "transformers")
-
-
-def cache_folder() -> Path:
-    """The folder of the environment's PLAIT_CACHE, else the user's cache folder."""
-    given = os.environ.get("PLAIT_CACHE")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("plait"))
 
 
 def cached(source: str, make: Callable[[], Graph]) -> Graph:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from plait.errors import PlaitError
-from plait.files import read_text, refuse_unwritable, write_atomically
+from plait.files import cache_folder, read_text, refuse_unwritable, write_atomically
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
@@ -97,3 +97,13 @@ def test_a_folder_is_refused_before_the_work(tmp_path: Path) -> None:
 def test_a_trial_of_writing_leaves_nothing(tmp_path: Path) -> None:
     refuse_unwritable(tmp_path / "a.txt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_folder_keeps_what_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("PLAIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of Linux; elsewhere the system decides
+    assert cache_folder().name in ("plait", "Cache")
