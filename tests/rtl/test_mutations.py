@@ -42,7 +42,7 @@ _BENCHES: dict[str, tuple[str, str, dict[str, int], dict[str, str]]] = {
     "bit_serial/plait_bs_counters.sv": (*_WHOLE, {}),
     "bit_serial/plait_bs_core.sv": (*_WHOLE, {}),
     **dict.fromkeys(
-        [f"sparse_dsp/plait_sd_{leaf}.sv" for leaf in ("mux", "dot_array", "multiply")],
+        [f"sparse_dsp/plait_sd_{leaf}.sv" for leaf in ("dot_array", "multiply")],
         ("plait_sd_multiply", "cocotb_sd_multiply", {"Rows": 1}, {}),
     ),
     **dict.fromkeys(
