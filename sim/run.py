@@ -57,7 +57,7 @@ def simulate(
     from plait.sim.spec.load import load_accelerator
 
     described = load_accelerator(machine)
-    offered = family(described.family).FIDELITIES
+    offered = family(described.family).fidelities
     if fidelity not in offered:  # before the model is loaded, which may take seconds
         what = unknown_name(f"fidelity of family {described.family}", fidelity, offered)
         raise SpecError(what, where="fidelity")
@@ -86,7 +86,7 @@ def _write_trace(
     from plait.sim.families.base import family
     from plait.sim.timeline.trace import write_trace
 
-    make = getattr(family(machine.family), "trace", None)
+    make = family(machine.family).trace
     if make is None:
         raise SpecError(
             f"family {machine.family} has no instruction queues",

@@ -99,7 +99,7 @@ def _default_fidelity(family: str, trace: Path | None) -> str:
     """A trace needs instructions that run, where a family has any."""
     from plait.sim.families import base
 
-    has_trace = hasattr(base.family(family), "trace")
+    has_trace = base.family(family).trace is not None
     return "timeline" if trace and has_trace else "closed_form"
 
 

@@ -1,10 +1,11 @@
-"""The protocol of a family and the registry of all of them."""
+"""What a family offers, and the registry of all of them."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +13,11 @@ from plait.errors import SpecError, unknown_name
 from plait.sim.families.breakdown import Breakdown
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from plait.models.graph.workload import Workload
-    from plait.sim.spec.base import Accelerator
+    from plait.sim.spec.base import Accelerator, Phase
+    from plait.sim.timeline.trace import Span
 
 __all__ = ["Family", "cost", "family", "family_names", "fidelities"]
 
@@ -26,19 +30,31 @@ _FAMILIES = {
     "systolic": "plait.sim.families.systolic",
 }
 
+_OPTIONAL = ("trace", "array_keys", "on_designs")
 
 # those that cost the search for the keys of a block-sparse mask (HiP)
 _SEARCHING = {"bit_serial", "offload", "roofline", "systolic"}
 
 
-class Family(Protocol):
-    """What a family's module offers.
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a family's module offers; a module that lacks one of the optional functions has None.
 
     Attributes:
-        FIDELITIES: name -> function of a workload and a machine that gives the Breakdown.
+        fidelities: its `FIDELITIES`: name -> function of a workload and a machine that gives the
+            Breakdown.
+        trace: `trace(workload, machine, fidelity)`: when its instructions run.
+        array_keys: `array_keys(machine, phase)`: the keys that `on_designs` takes as arrays.
+        on_designs: `on_designs(workload, machine, varied, fidelity)`: totals of many variants of a
+            machine at once, by name.
     """
 
-    FIDELITIES: Mapping[str, Callable[[Workload, Any], Breakdown]]
+    fidelities: Mapping[str, Callable[[Workload, Any], Breakdown]]
+    trace: Callable[[Workload, Any, str], list[Span]] | None = None
+    array_keys: Callable[[Any, Phase], list[str]] | None = None
+    on_designs: (
+        Callable[[Workload, Any, Mapping[str, Any], str], Mapping[str, NDArray[Any]]] | None
+    ) = None
 
 
 def family_names() -> list[str]:
@@ -47,10 +63,12 @@ def family_names() -> list[str]:
 
 
 def family(name: str) -> Family:
-    """Load a family's module."""
+    """Load what a family's module offers."""
     if name not in _FAMILIES:
         raise SpecError(unknown_name("family", name, _FAMILIES), where="family")
-    return cast("Family", importlib.import_module(_FAMILIES[name]))
+    module = importlib.import_module(_FAMILIES[name])
+    optional = {option: getattr(module, option, None) for option in _OPTIONAL}
+    return Family(module.FIDELITIES, **optional)
 
 
 def fidelities(name: str) -> list[str]:
@@ -59,12 +77,12 @@ def fidelities(name: str) -> list[str]:
     >>> fidelities("bit_serial")
     ['published', 'closed_form']
     """
-    return list(family(name).FIDELITIES)
+    return list(family(name).fidelities)
 
 
 def cost(workload: Workload, accelerator: Accelerator, fidelity: str = "closed_form") -> Breakdown:
     """Cost one step of a model on a machine, checked: the rungs are finite and not negative."""
-    offered = family(accelerator.family).FIDELITIES
+    offered = family(accelerator.family).fidelities
     if fidelity not in offered:
         raise SpecError(
             unknown_name(f"fidelity of family {accelerator.family}", fidelity, offered),
