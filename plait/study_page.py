@@ -16,12 +16,18 @@ from plait.files import text_around, write_atomically
 from plait.study import MACHINES, TEXTS, Effort, front
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["caption", "cells", "document", "draw", "refusals", "write_html"]
 
 _BEGIN = "<!-- study: written by `plait study --write FILE` -->"
 _END = "<!-- end of study -->"
+_LETTER_SIZE = 7  # points, as all below
+_LETTER_WIDTH = 4.2  # of names in that size, on the wide side
+_POINT_SIZE = 6
+# Where a name may be, up from its point: above the line of the front, else ever farther away.
+_SHIFTS = (5, *(sign * step for step in range(7, 100, 3) for sign in (1, -1)))
 
 Row = dict[str, Any]
 
@@ -131,14 +137,15 @@ def draw(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     axes = figure.add_subplot()
     ahead, behind = table[table["on_front"]], table[~table["on_front"]]
-    axes.plot(behind["bits_per_weight"], behind["kl_nats"], "o", color="#8C8C8C")
-    axes.step(ahead["bits_per_weight"], ahead["kl_nats"], "o-", where="post", color="#0072B2")
-    for _, row in table.iterrows():
-        colour = "#0072B2" if row["on_front"] else "#555555"
-        place = (row["bits_per_weight"], row["kl_nats"])
-        axes.annotate(
-            row["name"], place, (4, 3), textcoords="offset points", fontsize=7, color=colour
-        )
+    axes.plot(behind["bits_per_weight"], behind["kl_nats"], "o", ms=_POINT_SIZE, color="#8C8C8C")
+    axes.step(
+        ahead["bits_per_weight"],
+        ahead["kl_nats"],
+        "o-",
+        where="post",
+        ms=_POINT_SIZE,
+        color="#0072B2",
+    )
     weights = next((row["weights_note"] for row in rows if _has(row, "weights_note")), "")
     axes.set(xscale="log", yscale="log", title=weights)
     axes.title.set_fontsize(8)
@@ -147,7 +154,41 @@ def draw(rows: list[Row]) -> Figure:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.grid(visible=True, alpha=0.3)
+    _name_points(figure, table)
     return figure
+
+
+def _name_points(figure: Figure, table: pd.DataFrame) -> None:
+    """Write each name right of its point, as near as it meets no other name and no point."""
+    figure.draw_without_rendering()  # now the axes have their place
+    axes, point = figure.axes[0], _POINT_SIZE / 2
+    coordinates = table[["bits_per_weight", "kl_nats"]].to_numpy()
+    places = axes.transData.transform(coordinates) * 72 / figure.dpi
+    taken = [(x - point, y - point, x + point, y + point) for x, y in places.tolist()]
+    for row, (x, y) in zip(table.itertuples(), places.tolist(), strict=True):
+        name, left = str(row.name), x + point + 2
+        right = left + _LETTER_WIDTH * len(name)
+        boxes = ((left, y + s - 4, right, y + s + 4) for s in _SHIFTS)
+        free = (not any(_overlap(box, other) for other in taken) for box in boxes)
+        shift = next((s for s, is_free in zip(_SHIFTS, free, strict=True) if is_free), _SHIFTS[0])
+        taken.append((left, y + shift - 4, right, y + shift + 4))
+        colour = "#0072B2" if row.on_front else "#555555"
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": colour, "relpos": (0, 0.5)}
+        axes.annotate(
+            name,
+            (row.bits_per_weight, row.kl_nats),
+            (point + 2, shift),
+            textcoords="offset points",
+            fontsize=_LETTER_SIZE,
+            color=colour,
+            verticalalignment="center",
+            arrowprops=None if shift == _SHIFTS[0] else line,
+        )
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Of boxes (left, bottom, right, top)."""
+    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
 
 
 def _svg(figure: Figure) -> str:

@@ -33,7 +33,7 @@ CALIBRATION_WINDOW = 256  # tokens
 CONTEXT = 256  # tokens that the simulated token attends to
 MACHINES = ("bitmod-lossy", "fp16-decoder", "int8-decoder", "flightllm-u280", "a6000")
 TEXTS = ("novel", "regulations")
-_MOST_PROCESSES = 4  # unless asked for more: each has the model and its logits in 5 GB of memory
+_MOST_PROCESSES = 4  # unless asked for more: each takes 4 to 6 GB of memory
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 Announce = Callable[[str], None]
