@@ -55,9 +55,16 @@ def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
 
 def refusals(rows: list[Row]) -> dict[str, str]:
     """Why machines cannot run methods: each reason and the number that stands for it."""
-    keys = [f"refused_{machine}" for machine in MACHINES]
-    reasons = dict.fromkeys(row[key] for row in rows for key in keys if _has(row, key))
+    found = [_refusal(row, machine) for row in rows for machine in MACHINES]
+    reasons = dict.fromkeys(reason for reason in found if reason)
     return {reason: str(place) for place, reason in enumerate(reasons, 1)}
+
+
+def _refusal(row: Row, machine: str) -> str:
+    """What the machine lacks; empty if it lacks nothing. The row has the whole sentence."""
+    if not _has(row, f"refused_{machine}"):
+        return ""
+    return str(row[f"refused_{machine}"]).partition(", ")[0].removeprefix(f"{machine}: ")
 
 
 def document(path: str | Path, rows: list[Row], effort: Effort) -> None:
@@ -235,8 +242,8 @@ def _number(value: float) -> str:
 
 
 def _token(row: Row, machine: str, marks: dict[str, str]) -> str:
-    if _has(row, f"refused_{machine}"):
-        return f"cannot ({marks[row[f'refused_{machine}']]})"
+    if reason := _refusal(row, machine):
+        return f"cannot ({marks[reason]})"
     text = f"{row[f'token_us_{machine}']:.0f} µs"
     if _has(row, f"token_mj_{machine}"):
         text += f", {_number(row[f'token_mj_{machine}'])} mJ"
