@@ -21,12 +21,12 @@ from plait.sim.families.memory_port import (
     WRITE_CHANNEL,
 )
 
-__all__ = ["run_segment"]
+__all__ = ["KEPT_WORDS", "run_segment"]
 
 _LD, _ST, _MM, _MV, _MISC, _SYS = (int(queue) for queue in Queue)
 _QUEUES = len(Queue)
 _LD_IN_FLIGHT = 8
-_KEPT_WORDS = 512  # history of words received: more than can be in flight
+KEPT_WORDS = 512  # history of words received: more than can be in flight
 
 
 @njit(cache=True)
@@ -42,7 +42,7 @@ def _read(
     Args:
         job: cycle in which the reader takes the job.
         port: words asked for, words received, cycles of the last two accepted requests.
-        taken: cycles in which words were received, the last _KEPT_WORDS.
+        taken: cycles in which words were received, the last KEPT_WORDS.
     """
     latency, threshold, seed = memory
     entered = job
@@ -53,17 +53,17 @@ def _read(
         entered = max(entered + 1, port[3] + 1)
         beyond = port[0] - (WORDS_IN_FLIGHT - BURST_WORDS)
         if beyond > 0:
-            entered = max(entered, taken[(beyond - 1) % _KEPT_WORDS] + 1)
+            entered = max(entered, taken[(beyond - 1) % KEPT_WORDS] + 1)
         accepted = first_free(max(entered, port[2]) + 1, REQUEST_CHANNEL, seed, threshold)
         port[3], port[2] = port[2], accepted
         port[0] += burst
         for _ in range(burst):
-            before = taken[(port[1] - 1) % _KEPT_WORDS] if port[1] else -1
+            before = taken[(port[1] - 1) % KEPT_WORDS] if port[1] else -1
             due = max(before + 1, accepted + latency)
-            taken[port[1] % _KEPT_WORDS] = first_free(due, READ_CHANNEL, seed, threshold)
+            taken[port[1] % KEPT_WORDS] = first_free(due, READ_CHANNEL, seed, threshold)
             port[1] += 1
         left -= burst
-    return taken[(port[1] - 1) % _KEPT_WORDS], entered
+    return taken[(port[1] - 1) % KEPT_WORDS], entered
 
 
 @njit(cache=True)

@@ -59,12 +59,12 @@ def schedule(
         queue_depth: instructions that a queue holds.
         memory: latency and stalls; by default it never stalls.
     """
-    from plait.sim.families._sparse_dsp_recurrence import run_segment
+    from plait.sim.families._sparse_dsp_recurrence import KEPT_WORDS, run_segment
 
     memory = checked(memory)
     answers = memory.latency, memory.threshold, memory.seed
     port = np.array([0, 0, -2, -2], np.int64)
-    taken = np.zeros(512, np.int64)
+    taken = np.zeros(KEPT_WORDS, np.int64)
     tokens = np.zeros((len(Queue), len(Queue), 2 + _TOKENS), np.int64)
     begin, times, marks = 1, [], []
     for program, words in zip(segments, segment_words, strict=True):
