@@ -17,7 +17,7 @@ __all__ = ["expected_tokens", "speedup"]
 def expected_tokens(acceptance: Any, drafted: Any) -> Any:
     """Tokens a pass of the target gives: (1 - a^(g+1)) / (1 - a); g + 1 if a is 1.
 
-    >>> round(expected_tokens(0.8, 4), 4)
+    >>> round(float(expected_tokens(0.8, 4)), 4)
     3.3616
     >>> float(expected_tokens(1.0, 4))
     5.0
