@@ -52,6 +52,7 @@ def test_a_cluster_without_weight_keeps_its_centroid() -> None:
     assert found.centroids.tolist() == [[0.75, 0.0], [9.0, 9.0]]
 
 
+@pytest.mark.slow  # half a minute where the search has not been compiled yet
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_search_of_rows_over_several_blocks(beam: int) -> None:
     """Each step keeps the codes of least error, the whole error computed anew for each of them."""
