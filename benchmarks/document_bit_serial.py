@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,19 @@ def area_rows() -> Iterator[list[str]]:
             ]
 
 
-def write(path: Path, name: str, table: str) -> None:
+def publish(rows: Iterable[list[str]], name: str, path: Path | None) -> None:
+    """Print a table row by row, as it comes, its head first; write it to a file if one is given."""
+    lines: list[str] = []
+    for row in rows:
+        lines.append("| " + " | ".join(row) + " |")
+        if len(lines) == 1:
+            lines.append("|" + "---|" * len(row))
+        print(lines[-1] if len(lines) > 2 else "\n".join(lines), flush=True)
+    if path:
+        _write(path, name, "\n".join(lines) + "\n")
+
+
+def _write(path: Path, name: str, table: str) -> None:
     """Replace what stands between the markers of a table."""
     before, begins, rest = path.read_text().partition(f"<!-- {name}: ")
     marker, _, rest = rest.partition("-->\n")
@@ -124,14 +136,7 @@ def main() -> None:
         "perplexity": lambda: perplexity_rows(options.window, options.windows),
         "area": area_rows,
     }[options.table]()
-    lines = []
-    for row in rows:
-        lines.append("| " + " | ".join(row) + " |")
-        if len(lines) == 1:
-            lines.append("|" + "---|" * len(row))
-        print(lines[-1] if len(lines) > 2 else "\n".join(lines), flush=True)
-    if options.write:
-        write(options.write, options.table, "\n".join(lines) + "\n")
+    publish(rows, options.table, options.write)
 
 
 if __name__ == "__main__":

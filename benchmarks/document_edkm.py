@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from document_bit_serial import write
+from document_bit_serial import publish
 
 from plait.models.llm.texts import drill_regulations, log_school_house
 from plait.models.llm.weights import load_module
@@ -104,13 +104,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rate", type=float, default=2e-3)
     options = parser.parse_args()
-    lines = [
-        "| " + " | ".join(row) + " |" for row in rows(options.bits, options.steps, options.rate)
-    ]
-    lines.insert(1, "|---|---|---|")
-    print("\n".join(lines))
-    if options.write:
-        write(options.write, "edkm", "\n".join(lines) + "\n")
+    publish(rows(options.bits, options.steps, options.rate), "edkm", options.write)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from document_bit_serial import write
+from document_bit_serial import publish
 
 from plait import api
 from plait.models.llm.texts import botchan
@@ -54,11 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, metavar="FILE")
     options = parser.parse_args()
-    lines = ["| " + " | ".join(row) + " |" for row in rows()]
-    lines.insert(1, "|---|---|")
-    print("\n".join(lines))
-    if options.write:
-        write(options.write, "largest", "\n".join(lines) + "\n")
+    publish(rows(), "largest", options.write)
 
 
 if __name__ == "__main__":

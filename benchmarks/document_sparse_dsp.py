@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from document_bit_serial import write
+from document_bit_serial import publish
 
 if TYPE_CHECKING:
     import torch
@@ -194,14 +194,7 @@ def main() -> None:
         "resources": resource_rows,
         "clock": clock_rows,
     }[options.table]()
-    lines = []
-    for row in rows:
-        lines.append("| " + " | ".join(row) + " |")
-        if len(lines) == 1:
-            lines.append("|" + "---|" * len(row))
-        print(lines[-1] if len(lines) > 2 else "\n".join(lines), flush=True)
-    if options.write:
-        write(options.write, options.table, "\n".join(lines) + "\n")
+    publish(rows, options.table, options.write)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = [
     "CLASSES",
     "RUNGS",
     "UnitTimes",
+    "bound_of",
     "breakdown_of",
     "durations",
     "operations_of",
@@ -97,11 +98,10 @@ def breakdown_of(workload: Workload, machine: SparseDsp, times: Sequence[UnitTim
         memory[unit.row] += unit.count * (unit.busy["ld"] + unit.busy["st"])
         compute[unit.row] += unit.count * (unit.busy["mm"] + unit.busy["mv"] + unit.busy["misc"])
     seconds = sum(float(values.sum()) for values in rungs.values())
-    bound = np.where(memory > compute, "memory", np.where(compute > 0, "compute", ""))
     return Breakdown(
         unit="seconds",
         rungs=rungs,
-        bound=bound.astype(object),
+        bound=bound_of(memory, compute),
         columns={"operations": operations_of(workload), **traffic},
         totals={
             "cycles": round(seconds * machine.clock_hz),
@@ -110,6 +110,12 @@ def breakdown_of(workload: Workload, machine: SparseDsp, times: Sequence[UnitTim
         },
         roofs=(roof_of(machine),),
     )
+
+
+def bound_of(memory: NDArray[Any], compute: NDArray[Any]) -> NDArray[np.object_]:
+    """Say what each op waits for longer, memory or compute; "" if for neither [ops]."""
+    bound = np.where(memory > compute, "memory", np.where(compute > 0, "compute", ""))
+    return bound.astype(object)
 
 
 def operations_of(workload: Workload) -> NDArray[np.float64]:

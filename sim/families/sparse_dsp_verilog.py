@@ -22,7 +22,7 @@ from plait.sim.compiler.relocatable import CoreUnit, port_words, segments
 from plait.sim.families.breakdown import Breakdown, weight_and_kv_bytes
 from plait.sim.families.memory_port import Memory
 from plait.sim.families.sparse_dsp_schedule import Schedule, schedule
-from plait.sim.families.sparse_dsp_times import operations_of, roof_of
+from plait.sim.families.sparse_dsp_times import bound_of, operations_of, roof_of
 from plait.sim.timeline.engine import Timeline
 
 if TYPE_CHECKING:
@@ -145,11 +145,10 @@ def verilog(
         units[f"units.{queue.name.lower()}.seconds"] = float(busy[queue])
         units[f"units.{queue.name.lower()}.instructions"] = int(counts[queue])
     memory, compute = rungs["load"] + rungs["store"], rungs["compute"] + rungs["special"]
-    bound = np.where(memory > compute, "memory", np.where(compute > 0, "compute", ""))
     return Breakdown(
         unit="cycles",
         rungs=rungs,
-        bound=bound.astype(object),
+        bound=bound_of(memory, compute),
         columns={"operations": operations_of(workload), **traffic},
         totals={"memory_bytes": weight_and_kv_bytes(workload), **units},
         clock_hz=machine.clock_hz,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,8 +152,8 @@ class Evaluator:
             step["model"], step["machine"], step["phase"], step["batch"], step["context"],
             tuple(sorted(formats.items())),
         )  # fmt: skip
-        on_designs = getattr(family(machine.family), "on_designs", None)
-        if on_designs:
+        on_designs = family(machine.family).on_designs
+        if on_designs is not None:
             found = on_designs(workload, machine, arrays, step["fidelity"])
         else:
             found = _totals(workload, machine, step["fidelity"])
@@ -184,7 +184,7 @@ class Evaluator:
         keys: set[str] | None = None
         for name in self.space.choices("machine"):
             machine = load_accelerator(name)
-            offered: Callable[..., Any] | None = getattr(family(machine.family), "array_keys", None)
+            offered = family(machine.family).array_keys
             for phase in self.space.choices("phase"):
                 taken = set(offered(machine, phase)) if offered else set()
                 keys = taken if keys is None else keys & taken
